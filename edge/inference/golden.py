@@ -20,9 +20,6 @@ SCORE_TOLERANCE = 0.05
 
 LEAST_IOU = 0.9
 
-IOU_TOLERANCE = 0.02
-"""An overlap so close to the threshold of non-maximum suppression may lie on either side of it."""
-
 
 def check_golden(bundle: Bundle, backend: Backend, contract: ModelContract) -> None:
     """Compare what the model finds on its golden images with what it must find.
@@ -51,24 +48,15 @@ def difference_of(
     expected: Sequence[DetectionRecord],
     found: Sequence[DetectionRecord],
     contract: ModelContract,
-    *,
-    may_tie: bool = False,
 ) -> str | None:
     """Say how two lists of detections differ, or None if they agree.
 
     Detections close to their threshold may be in one list and not in the other.
-
-    Args:
-        may_tie: the outputs of both networks are known to agree. Then a detection may also be missing where
-            one as strong lies over it: which of the two non-maximum suppression keeps is a matter of the
-            last digit where their scores are equal, or their overlap is close to its threshold.
     """
     for ours, theirs, verb in ((expected, found, "is missing"), (found, expected, "is new")):
         for record in ours:
             margin = record["score"] - contract.score_thresholds[record["label"]]
-            if margin <= SCORE_TOLERANCE or _has_match(record, theirs):
-                continue
-            if not (may_tie and _is_suppressed(record, theirs, contract.iou_threshold)):
+            if margin > SCORE_TOLERANCE and not _has_match(record, theirs):
                 return f"{record['label']} {record['score']:.2f} at {record['box_xyxy_px']} {verb}"
     return None
 
@@ -80,19 +68,6 @@ def _has_match(record: DetectionRecord, others: Sequence[DetectionRecord]) -> bo
         if other["label"] == record["label"] and abs(other["score"] - record["score"]) <= SCORE_TOLERANCE
     ]
     return bool(near) and bool((iou_matrix(_boxes([record]), _boxes(near)) >= LEAST_IOU).any())
-
-
-def _is_suppressed(
-    record: DetectionRecord, others: Sequence[DetectionRecord], iou_threshold: float
-) -> bool:
-    """Tell whether one of the others may have suppressed a detection."""
-    stronger = [
-        other
-        for other in others
-        if other["label"] == record["label"] and other["score"] >= record["score"] - SCORE_TOLERANCE
-    ]
-    least_iou = iou_threshold - IOU_TOLERANCE
-    return bool(stronger) and bool((iou_matrix(_boxes([record]), _boxes(stronger)) >= least_iou).any())
 
 
 def _boxes(records: list[DetectionRecord]) -> Boxes:

@@ -27,6 +27,7 @@ from export.parity import (
     FLOAT16_SCORE_TOLERANCE,
     SCORE_TOLERANCE,
     check_parity,
+    count_alike,
 )
 from export.publish import export_bundle
 from export.samples import load_samples
@@ -100,6 +101,21 @@ def test_parity_holds_with_room_to_spare(model, detector, samples, tmp_path):
     assert report.boxes_max_px < BOX_TOLERANCE_PX / 10
     assert report.scores_max < SCORE_TOLERANCE / 10
     assert report.detections > 0
+
+
+def test_equals_of_which_suppression_keeps_either_are_said_and_no_refusal(detector, caplog):
+    contract = detector.contract
+    boxes = np.array([[[0, 0, 30, 30], [4, 0, 34, 30], [40, 40, 60, 60]]], np.float32)
+    scores = np.zeros((1, 3, len(contract.class_names)), np.float32)
+    scores[0, :, 0] = (0.95, 0.9499, 0.9)
+    turned = scores.copy()
+    turned[0, :2, 0] = (0.9499, 0.95)
+    assert count_alike((boxes, scores), (boxes, scores), contract, is_close=True) == 2
+    assert not caplog.records
+    assert count_alike((boxes, scores), (boxes, turned), contract, is_close=True) == 0
+    assert "on 1 of 1 tile non-maximum suppression keeps other boxes" in caplog.text
+    with pytest.raises(ParityError, match="differ on tile 0"):
+        count_alike((boxes, scores), (boxes, turned), contract, is_close=False)
 
 
 def test_float16_weights_halve_the_file_and_find_the_same(model, detector, samples, tmp_path):
