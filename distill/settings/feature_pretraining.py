@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Final, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from typing_extensions import Self
 
 from distill.core.value import FiniteValue
+from distill.settings.simulation import filled_up
 from edge.core.settings import OwnPath
 from edge.dataset.options import DatasetOptions
 
@@ -25,7 +26,7 @@ class FeaturePretraining(FiniteValue):
     Attributes:
         trunk: frozen network with ImageNet weights that gives the features.
         simulation: simulated cloth to weave, always at the scale of the data set, whatever stands there;
-            None weaves `DEFAULT_SIMULATION` if there are no folders.
+            None weaves `DEFAULT_SIMULATION` if there are no folders, and what a recipe leaves out is of it.
         folders: of images of any cloth at the scale of the data set, which need no labels.
         epochs, learning_rate, time_limit_min: of this training.
         patience_epochs: stop after so many epochs without a lower loss on held-out images.
@@ -40,6 +41,11 @@ class FeaturePretraining(FiniteValue):
     patience_epochs: int = Field(default=5, ge=1)
     time_limit_min: float | None = Field(default=None, gt=0)
     level_weights: tuple[LevelWeight, LevelWeight, LevelWeight] = (1.0, 1.0, 1.0)
+
+    @field_validator("simulation", mode="before")
+    @classmethod
+    def _fill_up(cls, given: object) -> object:
+        return filled_up(given, DEFAULT_SIMULATION)
 
     @model_validator(mode="after")
     def _learns_something(self) -> Self:

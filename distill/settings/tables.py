@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from distill.core.value import FiniteValue, Fraction
+from distill.settings.simulation import filled_up
 from edge.dataset.options import DatasetOptions
+
+SHIPPED_CLOTH: Final = DatasetOptions(
+    images=600, size_hw=(256, 256), look="both", defects_per_m=25.0, split={"train": 0.99, "val": 0.01}
+)
+"""Cloth as the shipped detector knows it."""
 
 
 class Augmentation(FiniteValue):
@@ -83,14 +89,17 @@ class Rehearsal(FiniteValue):
 
     Attributes:
         simulation: what `loomsight simulate` would be asked for; at the scale of the data set, whatever
-            stands there.
+            stands there. What a recipe leaves out is that of `SHIPPED_CLOTH`.
         repeats: times that an epoch shows each image of the data set.
     """
 
-    simulation: DatasetOptions = DatasetOptions(
-        images=600, size_hw=(256, 256), defects_per_m=25.0, split={"train": 0.99, "val": 0.01}
-    )
+    simulation: DatasetOptions = SHIPPED_CLOTH
     repeats: int = Field(default=2, ge=1, le=1000)
+
+    @field_validator("simulation", mode="before")
+    @classmethod
+    def _fill_up(cls, given: object) -> object:
+        return filled_up(given, SHIPPED_CLOTH)
 
 
 class Sparsity(FiniteValue):

@@ -29,7 +29,7 @@ def simulate(
     seed: Annotated[int | None, typer.Option(help="Same seed, same images.")] = None,
     size_hw: Annotated[tuple[int, int] | None, typer.Option(help="Height and width in pixels.")] = None,
     mm_per_px: Annotated[float | None, typer.Option(help="Millimetres of cloth per pixel.")] = None,
-    look: Annotated[str | None, typer.Option(help="drawn or woven  [default: drawn]")] = None,
+    look: Annotated[str | None, typer.Option(help="drawn, woven or both  [default: drawn]")] = None,
     weave: Annotated[str | None, typer.Option(help="plain, twill or satin  [default: all]")] = None,
     pattern: Annotated[
         str | None, typer.Option(help="solid, stripes or checks, of look woven  [default: all]")

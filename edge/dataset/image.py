@@ -136,11 +136,12 @@ def _loom_options(
         side = int(rng.integers(2))
         most_mm = min(0.3 * width, width - MIN_CLOTH_PX - 1) * options.mm_per_px
         out_of_view_mm[side] = rng.uniform(min(2.0, most_mm), most_mm)
+    look = options.look_of(seed)
     return LoomOptions(
         seed=seed,
         width_px=width,
         mm_per_px=options.mm_per_px,
-        look=options.look,
+        look=look,
         **_article(options, seed),
         colour=options.colour,
         categories=options.categories,
@@ -148,7 +149,7 @@ def _loom_options(
         defects_per_m=options.defects_per_m if with_defect else 0.0,
         bed_left_mm=float(out_of_view_mm[0]),
         bed_right_mm=float(out_of_view_mm[1]),
-        texture_lines=max(LEAST_TEXTURE_LINES[options.look], min(height + 1, 4096)),
+        texture_lines=max(LEAST_TEXTURE_LINES[look], min(height + 1, 4096)),
     )
 
 

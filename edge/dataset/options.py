@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
+import numpy as np
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -32,6 +34,12 @@ from edge.simulator.options import (
 
 SPLITS = ("train", "val", "test")
 
+DatasetLook = Look | Literal["both"]
+"""How cloth and defects are drawn: all images alike, or each one in either look."""
+
+LOOK_STREAM = 8
+"""Of the random numbers of an image: which of both looks it has."""
+
 WOVEN_KEYS = ("weave", "pattern", "mean_grey", "article_share")
 """What real clean images are not asked for."""
 
@@ -53,7 +61,7 @@ class DatasetOptions(BaseModel):
     seed: int = Field(0, ge=0, description="a whole number from 0")
     size_hw: tuple[int, int] = Field((256, 1024), description=SIZE_PERMITTED)
     mm_per_px: float = Field(0.2, ge=0.02, le=2.0, description="0.02 to 2 millimetres")
-    look: Look = Field(DEFAULT_LOOK, description="drawn or woven")
+    look: DatasetLook = Field(DEFAULT_LOOK, description="drawn, woven or both")
     weave: Weave | None = Field(None, description="plain, twill or satin")
     pattern: Pattern | None = Field(
         None, description="solid, stripes or checks; stripes and checks with look woven"
@@ -107,6 +115,12 @@ class DatasetOptions(BaseModel):
         if not all(MIN_CLOTH_PX + 32 <= side <= 8192 for side in self.size_hw):
             raise ValueError("size_hw has to lie between 128 and 8192 pixels")
         return self
+
+    def look_of(self, image_seed: int) -> Look:
+        """Return the look of an image; where the data set has both, each of them has half of the images."""
+        if self.look != "both":
+            return self.look
+        return "woven" if np.random.default_rng([image_seed, LOOK_STREAM]).random() < 0.5 else "drawn"
 
     def split_of(self, index: int) -> str:
         """Return the split that an image belongs to; whole ranges of indices share one."""

@@ -96,7 +96,7 @@ class Planter:
         columns = np.flatnonzero(is_cloth.any(axis=0))
         ground_mm = float(columns[0]) * mm_per_px, float(columns[-1] + 1) * mm_per_px
         site = Site(mm_per_px, clean.warp_pitch_px, clean.weft_pitch_px, ground_mm[1] - ground_mm[0])
-        roll, kinds = self._roll(seed), KINDS_OF[self._options.look]
+        roll, kinds = self._roll(seed), KINDS_OF[self._options.look_of(seed)]
         for panel in range(PLAN_TRIES):
             plan = plan_panel(roll, self._taxonomy, ground_mm, site, panel)
             first_line = aim(plan, mm_per_px, lines, rng) if plan else 0
@@ -111,7 +111,7 @@ class Planter:
         options = self._options
         return LoomOptions(
             seed=seed,
-            look=options.look,
+            look=options.look_of(seed),
             mm_per_px=options.mm_per_px,
             width_px=16384,
             bed_left_mm=0,

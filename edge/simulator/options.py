@@ -57,7 +57,7 @@ Categories = Annotated[tuple[str, ...], AfterValidator(_can_be_drawn)]
 
 def checked_pattern(pattern: Pattern | None, info: ValidationInfo) -> Pattern | None:
     """Refuse stripes and checks where the look knows none; `look` is a field before `pattern`."""
-    if pattern not in (None, "solid") and info.data.get("look") == "drawn":
+    if pattern not in (None, "solid") and info.data.get("look") in ("drawn", "both"):
         raise ValueError("only the look woven has stripes and checks")
     return pattern
 

@@ -15,6 +15,7 @@ import distill.training.stages
 from distill.commands.distill_cli import app
 from distill.data.dataset import load_dataset
 from distill.data.simulated import rehearsed
+from distill.settings.recipe import load_recipe
 from distill.settings.tables import Rehearsal
 from edge.core.errors import DatasetError
 from edge.core.taxonomy import load_taxonomy
@@ -60,6 +61,15 @@ def test_cloth_that_was_woven_otherwise_is_refused(tmp_path):
         rehearsed(data, other, 0.2, tmp_path / "woven", load_taxonomy())
     with pytest.raises(DatasetError, match="no simulated data set"):
         rehearsed(data, asked, 0.2, data.folder / "images", load_taxonomy())
+
+
+def test_what_a_recipe_leaves_out_of_the_simulation_is_as_the_shipped_detector_knows_cloth(tmp_path):
+    """One key given must not bring back the defaults of `simulate` for the others."""
+    (tmp_path / "recipe.toml").write_text("[rehearsal.simulation]\nimages = 40\n")
+    for recipe in (load_recipe(name, {}, {}) for name in (str(tmp_path / "recipe.toml"), "mill")):
+        asked = recipe.rehearsal.simulation
+        assert (asked.look, asked.defects_per_m, asked.size_hw) == ("both", 25.0, (256, 256))
+    assert load_recipe(str(tmp_path / "recipe.toml"), {}, {}).rehearsal.simulation.images == 40
 
 
 def paths_of(dataset):

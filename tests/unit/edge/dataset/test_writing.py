@@ -42,13 +42,28 @@ def test_the_command_writes_striped_cloth_of_the_woven_look_and_names_both(tmp_p
     assert np.array_equal(written, draw_image(options, load_taxonomy(), 2).image)
 
 
+def test_a_data_set_of_both_looks_has_each_image_as_a_data_set_of_its_look_has_it():
+    both, drawn, woven = (
+        DatasetOptions(images=12, seed=3, size_hw=(128, 256), look=look)
+        for look in ("both", "drawn", "woven")
+    )
+    looks = []
+    for index in range(12):
+        look = both.look_of(image_seed(both.seed, index))
+        alone = draw_image({"drawn": drawn, "woven": woven}[look], load_taxonomy(), index).image
+        assert np.array_equal(draw_image(both, load_taxonomy(), index).image, alone)
+        looks.append(look)
+    assert set(looks) == {"drawn", "woven"}
+
+
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (["--look", "painted"], "Permitted: drawn or woven"),
+        (["--look", "painted"], "Permitted: drawn, woven or both"),
         (["--pattern", "checks"], "only the look woven has stripes and checks"),
+        (["--look", "both", "--pattern", "checks"], "only the look woven has stripes and checks"),
     ],
-    ids=["unknown look", "checks of the drawn look"],
+    ids=["unknown look", "checks of the drawn look", "checks of both looks"],
 )
 def test_a_look_that_does_not_exist_is_refused(tmp_path, flags, said):
     done = CliRunner().invoke(app, ["--out", str(tmp_path / "data"), *flags])
