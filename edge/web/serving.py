@@ -107,7 +107,19 @@ class _Server(uvicorn.Server):
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve; what goes wrong between requests is one line, as when there are no file handles left."""
         asyncio.get_running_loop().set_exception_handler(_said)
-        await super().serve(sockets)
+        try:
+            await super().serve(sockets)
+        finally:
+            await self._hang_up()
+
+    async def _hang_up(self) -> None:
+        """End what a server that fell over leaves open: a client would wait for its answer for ever."""
+        for listening in getattr(self, "servers", ()):
+            listening.close()
+        await asyncio.sleep(0)  # what was accepted just now becomes a connection
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+        await asyncio.sleep(0)
 
 
 def _said(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

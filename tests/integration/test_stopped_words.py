@@ -19,7 +19,8 @@ HANG = """
 import importlib, pathlib, time
 def hang(*given, **named):
     pathlib.Path("hangs").touch()
-    time.sleep(600)
+    while True:
+        time.sleep(0.1)  # a signal just before one long sleep would be heard after it
 setattr(importlib.import_module({module!r}), {name!r}, hang)
 """
 """Lets a function never return, so that a signal comes at a known moment."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import socket
 import threading
+from contextlib import suppress
 
 import pytest
 
@@ -54,17 +56,24 @@ def test_an_application_that_does_not_start_is_said_at_once():
 
 
 def test_a_server_that_falls_over_is_started_again_on_its_port_and_health_knows(monkeypatch):
-    helpers, falls = Helpers(), [OSError("no more files"), None]
+    """A client of the one that fell does not wait for an answer that never comes."""
+    helpers, falls, asked = Helpers(), [OSError("no more files")], threading.Event()
     run = serving._Server.main_loop
 
     async def fall(server):
-        error = falls.pop(0) if falls else None
-        if error:
-            raise error
+        if falls:
+            while not (asked.is_set() and server.server_state.connections):
+                await asyncio.sleep(0.005)
+            raise falls.pop()
         await run(server)
 
     monkeypatch.setattr(serving._Server, "main_loop", fall)
     with watched_by(helpers), served(hello) as address:
+        with socket.create_connection(address, timeout=60) as early:
+            early.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n")
+            asked.set()
+            with suppress(ConnectionResetError):
+                assert early.recv(64) == b""
         assert status_of(address, "/", Host="localhost") == 200
         assert helpers.failures == {"test": 1}
         assert "no more files" in helpers.unwell["test"]
