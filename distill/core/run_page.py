@@ -8,15 +8,17 @@ from html import escape
 from io import BytesIO
 from pathlib import Path
 from string import Template
+from typing import TYPE_CHECKING
 
 import cv2
-from matplotlib import rc_context
-from matplotlib.figure import Figure
 
 from edge.core.errors import OutputError
 from edge.core.files import write_whole
 from edge.core.image import Image
 from edge.core.palette import Colour, stylesheet
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FIGURE_IN = (4.6, 3.5)
 """Width and height of a diagram: its text can be read where it fills a phone."""
@@ -125,6 +127,8 @@ def diagram(figure: Figure, description: str) -> str:
     Args:
         description: for who cannot see it.
     """
+    from matplotlib import rc_context
+
     drawn = BytesIO()
     with rc_context({"svg.hashsalt": "loomsight"}):
         figure.savefig(drawn, format="svg", metadata={"Date": None, "Creator": None})

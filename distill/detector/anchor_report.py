@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from distill.core.figures import Diagram, write_figure
+from distill.core.figures import new_figure, write_figure
 from distill.detector.anchors import AnchorFit, knee
 from edge.core.files import write_whole
 from edge.core.palette import SOFT_INK
@@ -61,7 +61,7 @@ def draw_elbow(fits: Sequence[AnchorFit], chosen: AnchorFit, file: Path) -> None
     Raises:
         OutputError: if it cannot be written.
     """
-    figure = Diagram((6, 3.8))
+    figure = new_figure((6, 3.8))
     axes: Any = figure.subplots()
     counts = [len(fit.anchors_px) for fit in fits]
     axes.plot(counts, [fit.mean_iou for fit in fits], marker="o", label="mean IoU")

@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torchvision.ops import box_iou
 
 BOX_COST = 3.0
 """Weight of the overlap against the class (lambda of the paper)."""
@@ -112,6 +111,8 @@ def assign(
     Returns:
         The K places that answer for a box (K,), for which row each (K,), and their overlap with it (K,).
     """
+    from torchvision.ops import box_iou  # here: it loads the compiler of torch, for seconds
+
     is_central, is_candidate = _regions(points_xy_px, strides_px, ground_truths_xyxy_px)
     places = is_candidate.any(0).nonzero().flatten()
     overlaps = box_iou(ground_truths_xyxy_px, boxes_xyxy_px[places]).nan_to_num()  # 0 / 0: both are empty

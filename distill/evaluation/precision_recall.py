@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib import patheffects
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from distill.core.figures import Diagram, plain
+from distill.core.figures import new_figure, plain
 from distill.core.run_page import FIGURE_IN
 from distill.evaluation.hits import points_at
 from edge.core.detections import Detections
 from edge.core.palette import INK, class_colour
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,7 +72,9 @@ def _of_class(
 
 def draw_precision_recall(curves: Mapping[str, Curve], thresholds: Mapping[str, float]) -> Figure:
     """Draw all classes; a dot marks the working threshold."""
-    figure = Diagram(FIGURE_IN)
+    from matplotlib import patheffects
+
+    figure = new_figure(FIGURE_IN)
     axes: Any = figure.subplots()
     edge = [patheffects.withStroke(linewidth=3.5, foreground=INK.hex)]
     for name, curve in curves.items():

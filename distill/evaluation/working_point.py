@@ -21,6 +21,7 @@ from edge.backends.protocol import Backend, Floats
 from edge.core.contract import ModelContract
 from edge.core.detections import Detections
 from edge.inference.inspector import Inspector
+from edge.inference.single_image import inspect_single
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -114,7 +115,7 @@ def inspected_images(
     inspected = []
     for index, labelled in enumerate(plan.images):
         image = plan.image(index)
-        result = inspector.find(inspector.prepare(image, mm_per_px))
+        result = inspect_single(inspector, image, mm_per_px)
         ground_truth = Detections(
             labelled.boxes_xyxy_px(image), np.ones(len(labelled.class_ids), np.float32), labelled.class_ids
         )

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torchvision.ops import nms
 
 from distill.gid.batch_outputs import BatchOutputs
 from distill.settings.distillation import Distillation, GiScore
@@ -135,6 +134,8 @@ def _on_cloth(boxes: Tensor, input_hw_px: tuple[int, int], cloth: Tensor) -> Ten
 
 def _chosen(boxes: Tensor, scores: Tensor, permitted: Tensor, settings: Distillation) -> Tensor:
     """Return the numbers of the places that become instances of one image, by falling score."""
+    from torchvision.ops import nms  # here: it loads the compiler of torch, for seconds
+
     places = permitted.nonzero().flatten()
     best = scores[places].argsort(descending=True, stable=True)[: settings.candidates]
     places = places[best]

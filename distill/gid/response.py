@@ -9,7 +9,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torchvision.ops import complete_box_iou_loss, generalized_box_iou_loss
 
 from distill.detector.outputs import HeadOutputs
 from distill.gid.term import Heads, Seen, Term
@@ -87,6 +86,11 @@ def box_loss(student: HeadOutputs, teacher: HeadOutputs, mask: Tensor, kind: Box
     Raises:
         ConfigError: for kl, if a head gives no distributions, or both have different bins.
     """
+    from torchvision.ops import (  # here: it loads the compiler of torch, for seconds
+        complete_box_iou_loss,
+        generalized_box_iou_loss,
+    )
+
     if kind == "kl":
         return _distribution_loss(student, teacher, mask)
     losses = {"giou": generalized_box_iou_loss, "ciou": complete_box_iou_loss}

@@ -14,6 +14,7 @@ from distill.evaluation.working_point import TorchBackend
 from edge.core.contract import ModelContract
 from edge.core.detections import Detections
 from edge.inference.inspector import Inspector
+from edge.inference.single_image import on_single_cloth
 
 LEAST_SCORE = 0.05
 """Reports below this score are not listed: no threshold goes lower."""
@@ -78,7 +79,7 @@ class ThresholdCounts(Value):
 def reports_on(
     module: nn.Module, contract: ModelContract, images: Sequence[LabelledImage], mm_per_px: float | None
 ) -> list[ImageReports]:
-    """Inspect whole images with all thresholds at `LEAST_SCORE`.
+    """Inspect whole images with all thresholds at `LEAST_SCORE`; off the cloth nothing is reported.
 
     Args:
         module: in eval mode, on the processor.
@@ -91,7 +92,7 @@ def reports_on(
     listed = []
     for labelled in images:
         image = read_labelled(labelled.path)
-        found = inspector.inspect(image, mm_per_px)
+        (found,) = on_single_cloth(inspector, image, (inspector.inspect(image, mm_per_px),), mm_per_px)
         pointed = points_at(found.boxes_xyxy_px, labelled.boxes_xyxy_px(image))
         listed.append(_listed(labelled, found, pointed, contract.class_names))
     return listed

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from matplotlib.figure import Figure
-
-from distill.core.figures import Diagram, plain
+from distill.core.figures import new_figure, plain
 from distill.core.run_page import FIGURE_IN
 from distill.evaluation.scorecard import ScorecardRow
 from distill.prune.candidates import ScoredPlan
 from distill.prune.stage_times import StageTimes
 from edge.core.palette import BLUE, INK, ORANGE, SOFT_INK, WHITE
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 CUT, RECOVERED = "cut-", "recovered-"
 
@@ -31,7 +32,7 @@ def draw_candidates(candidates: Sequence[ScoredPlan], taken: int) -> Figure:
     Args:
         taken: position of the one that was taken.
     """
-    figure = Diagram(FIGURE_IN)
+    figure = new_figure(FIGURE_IN)
     axes: Any = figure.subplots()
     for planner, marker in MARKERS.items():
         mine = [one for one in candidates if one.planner == planner]
@@ -86,7 +87,7 @@ def draw_stages(rows: Sequence[ScorecardRow], times: StageTimes) -> Iterator[tup
 
 
 def _drawn(rows: Sequence[ScorecardRow], label: str, cost: Cost) -> Figure:
-    figure = Diagram(FIGURE_IN)
+    figure = new_figure(FIGURE_IN)
     axes: Any = figure.subplots()
     points = [
         (x, row.map50_95, row.stage)

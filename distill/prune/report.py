@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from matplotlib.figure import Figure
 from rich.box import SIMPLE
 from rich.console import Console
 from torch import nn
 
-from distill.core.figures import Diagram, write_figure
+from distill.core.figures import new_figure, write_figure
 from distill.detector.channels import channel_graph
 from distill.prune.apply import groups_kept
 from distill.prune.costs import channels_of, costs_of
@@ -20,6 +19,9 @@ from distill.prune.plan import PruningPlan
 from edge.core.palette import BLUE, SOFT_INK
 from edge.process.terminal import as_cell
 from edge.process.whole_table import WholeTable
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 WIDTH_IN, HEIGHT_PER_LAYER_IN, MARGIN_IN = 7.0, 0.15, 1.0
 
@@ -104,7 +106,7 @@ def write_chart(plan: PruningPlan, rows: Sequence[LayerRow], file: Path) -> None
 
 def draw_plan(plan: PruningPlan, rows: Sequence[LayerRow]) -> Figure:
     """Draw a bar for each layer, the first on top: channels before in grey, those kept in front."""
-    figure = Diagram((WIDTH_IN, MARGIN_IN + HEIGHT_PER_LAYER_IN * len(rows)))
+    figure = new_figure((WIDTH_IN, MARGIN_IN + HEIGHT_PER_LAYER_IN * len(rows)))
     axes: Any = figure.subplots()
     names = [row.name.removeprefix("model.").removesuffix(".conv") for row in rows]
     axes.barh(names, [row.before for row in rows], color=SOFT_INK.hex, label="before")

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from matplotlib.figure import Figure
 from rich.box import SIMPLE
 from rich.console import Console
 
-from distill.core.figures import Diagram, plain
+from distill.core.figures import new_figure, plain
 from distill.evaluation.scorecard import SCORECARD_NAME, ScorecardRow, read_rows
 from distill.training.stage_plan import DISTILLED, STUDENT_ALONE, TEACHER
 from edge.core.errors import ConfigError
 from edge.process.terminal import as_cell
 from edge.process.whole_table import WholeTable
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 LEAST_MAP50: Final = 0.05
 """Below it a detector has learnt next to nothing: the noise of a few lucky boxes."""
@@ -117,7 +119,7 @@ def gathered(runs: Sequence[Path]) -> list[ScorecardRow]:
 
 def draw_comparison(rows: Sequence[ScorecardRow]) -> Figure:
     """Draw mAP50-95 over latency, for the rows that have both, and mAP50 beside mAP50-95 for all."""
-    figure = Diagram((10, 0.35 * len(rows) + 3.2))
+    figure = new_figure((10, 0.35 * len(rows) + 3.2))
     bars, cloud = figure.subplots(1, 2)
     places = np.arange(len(rows))
     for offset, key, label in ((-0.2, "map50", "mAP50"), (0.2, "map50_95", "mAP50-95")):

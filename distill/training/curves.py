@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
-
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING, Any
 
 from distill.core import run_page
-from distill.core.figures import Diagram, count_epochs, plain
+from distill.core.figures import count_epochs, new_figure, plain
 from edge.core.counted import counted
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -70,7 +71,7 @@ def _quality(row: Mapping[str, Any]) -> str:
 
 
 def _drawn(history: Rows, shown: Mapping[str, str], label: str) -> Figure:
-    figure = Diagram(run_page.FIGURE_IN)
+    figure = new_figure(run_page.FIGURE_IN)
     axes: Any = figure.subplots()
     for number, (key, name) in enumerate(shown.items()):
         points = [(row["epoch"] + 1, row[key]) for row in history if row.get(key) is not None]

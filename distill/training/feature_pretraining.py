@@ -13,13 +13,12 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from distill.core.figures import Diagram, count_epochs, write_figure
+from distill.core.figures import count_epochs, new_figure, write_figure
 from distill.core.processes import Processes
 from distill.core.progress import Listener
 from distill.core.run_folder import RunFolder
@@ -37,6 +36,9 @@ from distill.training.feature_run import (
 )
 from edge.core.contract import ModelContract
 from edge.core.errors import TrainingError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def learn_features(
@@ -172,7 +174,7 @@ def held_out_losses(run: FeatureRun) -> dict[str, float]:
 
 def draw_curve(history: Sequence[Mapping[str, Any]]) -> Figure:
     """Draw the loss over the epochs: in training, on held-out images, and there at each level."""
-    figure = Diagram((8, 4.5))
+    figure = new_figure((8, 4.5))
     axes = figure.subplots()
     epochs = [row["epoch"] + 1 for row in history]
     for key, value in history[-1].items():

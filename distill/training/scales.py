@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from distill.core.figures import Diagram, count_epochs, shades
+from distill.core.figures import count_epochs, new_figure, shades
 from edge.core.palette import INK, ORANGE, VERMILION
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 LARGEST_SCALE = 2.0
 """Scales begin at 1; larger ones than this are counted in the last bin."""
@@ -58,7 +60,7 @@ def draw_scales(history: Sequence[Mapping[str, Any]]) -> Figure:
     rows = [row for row in history if "scale_counts" in row]
     counts = np.array([row["scale_counts"] for row in rows], float).reshape(len(rows), BINS)
     epochs = [row["epoch"] + 1 for row in rows]
-    figure = Diagram((8, 4.5))
+    figure = new_figure((8, 4.5))
     axes = figure.subplots()
     edges = np.linspace(0, LARGEST_SCALE, BINS + 1)
     columns = np.array([*epochs, epochs[-1] + 1]) - 0.5

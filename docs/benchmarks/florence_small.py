@@ -25,7 +25,7 @@ import cv2
 import numpy as np
 import torch
 
-from distill.core.figures import Diagram, plain, write_figure
+from distill.core.figures import new_figure, plain, write_figure
 from distill.core.run_folder import RunFolder
 from distill.evaluation.evaluate import match
 from distill.labels.engine.calibration import calibrated, fit_calibration
@@ -257,7 +257,7 @@ def calibration_error(
 
 def draw_reliability(curves: Mapping[str, Sequence[ReliabilityBin]], file: Path) -> None:
     """Draw fraction of right boxes over score into a PNG."""
-    figure = Diagram((4.6, 4.4))
+    figure = new_figure((4.6, 4.4))
     axes: Any = figure.subplots()
     axes.plot([0, 1], [0, 1], color=SOFT_INK.hex, linewidth=1)
     for name, bins in curves.items():

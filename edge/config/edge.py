@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator
 
@@ -36,6 +36,9 @@ TABLES = (
 
 MAIN_KEYS = {"stop": "mode", "mqtt": "broker", "auto_teach": "folder"}
 """Tables that a flag, or the environment, may give by one word: the key that it sets."""
+
+SELVEDGE_MARGIN_MM: Final = 10.0
+"""Nearer to a selvedge nothing is reported, unless settings say otherwise."""
 
 RollName = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
 """What people call a roll or an article: one line of text."""
@@ -128,7 +131,7 @@ class EdgeConfig(BaseModel):
     seconds: float | None = Field(default=None, gt=0, le=1e9)
     metres: float | None = Field(default=None, gt=0, le=1e9)
     queue_frames: int = Field(default=4, ge=1, le=1024)
-    selvedge_margin_mm: float = Field(default=10.0, ge=0, le=1000)
+    selvedge_margin_mm: float = Field(default=SELVEDGE_MARGIN_MM, ge=0, le=1000)
     cloth: Literal["auto", "all"] = "auto"
     optics: Literal["auto", "off"] = "auto"
     batch_tiles: int = Field(default=16, ge=1, le=256)

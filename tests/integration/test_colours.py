@@ -105,7 +105,7 @@ def of_call(call: ast.Call) -> list[str]:
         # A size or a place has two numbers, a colour three.
         found += [ast.unparse(value) for value in values[1 if name == "full" else 0 :] if is_triple(value)]
     if name == "Figure" and any(argument.arg == "figsize" for argument in call.keywords):
-        found.append("Figure(...) without the colours of the palette: take distill.core.figures.Diagram")
+        found.append("Figure(...) without the colours of the palette: take distill.core.figures.new_figure")
     return found
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from distill.core.figures import Diagram, count_epochs, write_figure
+from distill.core.figures import count_epochs, new_figure, write_figure
 
 
 def draw_curves(rows: Sequence[Mapping[str, Any]], file: Path) -> None:
@@ -18,7 +18,7 @@ def draw_curves(rows: Sequence[Mapping[str, Any]], file: Path) -> None:
     Raises:
         OutputError: if it cannot be written.
     """
-    figure = Diagram((9, 3.6))
+    figure = new_figure((9, 3.6))
     losses, precision = figure.subplots(1, 2)
     _lines(losses, rows, {"loss": "training", "val_loss": "validation"})
     losses.set_ylabel("loss, nats per token")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from distill.core.figures import Diagram, count_epochs
+from distill.core.figures import count_epochs, new_figure
 from distill.labels.florence import curves as florence_curves
 from distill.training import curves as training_curves
 from distill.training.curves import curves_section, since_first_epoch
@@ -87,7 +87,7 @@ def test_every_axis_of_epochs_has_whole_numbers_alone(kind, count, monkeypatch, 
 
 
 def test_a_single_late_epoch_stands_in_the_middle():
-    axes = Diagram((4, 3)).subplots()
+    axes = new_figure((4, 3)).subplots()
     axes.plot([7], [0.5], ".")
     count_epochs(axes)
     assert (axes.get_xlim(), ticks(axes)) == ((6.5, 7.5), [7.0])
