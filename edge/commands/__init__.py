@@ -8,7 +8,7 @@ COMMANDS = {
     "bundle": ("edge.commands.bundle_cli:app", "verify, install, roll back and show bundles"),
     "teach": ("edge.commands.teach_cli:app", "learn an article from clean cloth, promise a rate of alarms"),
     "edge-run": ("edge.commands.run_cli:app", "find defects in what a camera delivers"),
-    "roll": ("edge.commands.roll_cli:app", "list, show, report and export recorded rolls"),
+    "roll": ("edge.commands.roll_cli:app", "list, show, report, export and import recorded rolls"),
     "stop": ("edge.commands.stop_cli:app", "check that this device can stop the machine"),
     "mqtt": ("edge.commands.mqtt_cli:app", "check the broker, print the schema of the messages"),
     "opcua": ("edge.commands.opcua_cli:app", "check the OPC UA server, keep the users of it"),

@@ -82,7 +82,7 @@ class PacedProcessor(UaProcessor):
     def _is_trusted(self) -> bool:
         """Tell whether the certificate that opened the channel is known, once there is one."""
         der = self._connection.security_policy.peer_certificate
-        if self._trusted is None or der is None:
+        if self._trusted is None or not der:
             return True
         if fingerprint_of(der) in self._trusted:
             return True

@@ -12,6 +12,7 @@ from edge.roll.compose import document_of
 from edge.roll.contents import DefectRow
 from edge.roll.cuts import PieceRequest
 from edge.roll.export import as_json
+from edge.roll.importing import import_id
 from edge.roll.reading import defect_row, defects_table, look_into, read_roll, recorded_roll
 from edge.roll.rows import DamagedRowError
 
@@ -140,7 +141,9 @@ class CameraResults:
 
     def _look(self, db: sqlite3.Connection) -> News:
         if self._defect < 0:
+            self._open.clear()
             self._defect = db.execute("SELECT coalesce(max(rowid), 0) FROM defects").fetchone()[0]
+        self._note_open(db)
         defects = tuple(self._new_defects(db))
         if len(defects) == MOST_AT_ONCE:  # a roll ends behind its last defect
             return News(defects, (), self._last(db))
@@ -156,19 +159,22 @@ class CameraResults:
         for cells in db.execute(query, (self._defect, MOST_AT_ONCE)):
             self._defect = cells["number"]
             row = defect_row(cells)
-            if row is not None:
+            if row is not None and cells["roll_id"] in self._open:  # else it was imported
                 found.append(FoundDefect(str(cells["job"]), str(cells["roll_id"]), row))
         return found
 
-    def _ended(self, db: sqlite3.Connection) -> list[Result]:
-        """Return the rolls that were open at the first look, or began since, and are over."""
+    def _note_open(self, db: sqlite3.Connection) -> None:
+        """Note the rolls that were open at the first look, and those that began since."""
         if self._roll < 0:
             began = db.execute("SELECT roll_id FROM rolls WHERE status = 'running'").fetchall()
         else:
             query = "SELECT roll_id FROM rolls WHERE rowid > ? ORDER BY rowid"
             began = db.execute(query, (self._roll,)).fetchall()
-        self._open |= {row["roll_id"]: None for row in began}
+        self._open |= {row["roll_id"]: None for row in began if not _is_imported(db, row["roll_id"])}
         self._roll = db.execute("SELECT coalesce(max(rowid), 0) FROM rolls").fetchone()[0]
+
+    def _ended(self, db: sqlite3.Connection) -> list[Result]:
+        """Return the rolls that are over since the last look."""
         over = [roll_id for roll_id in self._open if _is_over(db, roll_id)]
         for roll_id in over:
             del self._open[roll_id]
@@ -177,6 +183,11 @@ class CameraResults:
     def _last(self, db: sqlite3.Connection) -> tuple[str, ...]:
         query = "SELECT roll_id FROM rolls ORDER BY rowid DESC LIMIT ?"
         return tuple(str(row["roll_id"]) for row in db.execute(query, (MOST_RESULTS,)))
+
+
+def _is_imported(db: sqlite3.Connection, roll_id: str) -> bool:
+    event_id = import_id(roll_id, roll_id)
+    return db.execute("SELECT 1 FROM events WHERE event_id = ?", (event_id,)).fetchone() is not None
 
 
 def _is_over(db: sqlite3.Connection, roll_id: str) -> bool:

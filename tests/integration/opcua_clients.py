@@ -89,9 +89,8 @@ class Plant:
         return [one for one in values if one.get(field) is not None and fields.items() <= one.items()]
 
 
-@asynccontextmanager
-async def connected(url, folder: Path, user="anna", *, password=None, policy="Basic256Sha256", root=ROOT):
-    """Connect as a user; None for none."""
+async def client_of(url, folder: Path, policy="Basic256Sha256"):
+    """Return a client that is not connected; its certificate is made in a folder."""
     client = Client(url, timeout=PATIENCE_S)
     client.session_timeout = 600_000
     if policy is not None:
@@ -102,6 +101,13 @@ async def connected(url, folder: Path, user="anna", *, password=None, policy="Ba
             CertProperties(identity.key_pem, "pem"),
             mode=ua.MessageSecurityMode.SignAndEncrypt,
         )
+    return client
+
+
+@asynccontextmanager
+async def connected(url, folder: Path, user="anna", *, password=None, policy="Basic256Sha256", root=ROOT):
+    """Connect as a user; None for none."""
+    client = await client_of(url, folder, policy)
     if user is not None:
         client.set_user(user)
         client.set_password(password or USERS[user][1])
