@@ -85,11 +85,13 @@ def camera(tmp_path):
 
 
 @contextmanager
-def served(camera, folder, **settings):
+def served(camera, folder, beside=None, **settings):
+    """Serve a camera, or two that have names."""
     write_users(folder / "opcua" / "users", {name: new_user(name, *given) for name, given in USERS.items()})
     given = OpcuaSettings(listen="0", folder=folder / "opcua", **settings)
     door = Door(given)
-    cameras = [ServedCamera("VisionSystem", camera.live, machine_stop=given.machine_stop)]
+    lives = {"VisionSystem": camera} if beside is None else {"left": camera, "right": beside}
+    cameras = [ServedCamera(name, one.live, machine_stop=given.machine_stop) for name, one in lives.items()]
     with door.bound, OpcuaServer(door, cameras) as server:
         assert server.is_serving.wait(PATIENCE_S)
         yield door.url
@@ -233,3 +235,40 @@ def test_a_session_cannot_be_taken_over_by_its_number(camera, tmp_path):
     camera.pass_(0)
     with served(camera, tmp_path) as url:
         asyncio.run(attempt(url))
+
+
+def test_several_cameras_have_their_names(camera, tmp_path):
+    async def drive(url):
+        async with connected(url, tmp_path, root="left") as left:
+            await left.until_state("Operational", "ContinuousExecution")
+            assert await left.read("JobId") == "A17"
+            assert (await left.call(f"{MODE}.StartContinuous", "L2", ""))[0] == "L2"
+        async with connected(url, tmp_path, root="right") as right:
+            await right.until_state("Preoperational", None)
+
+    beside = Camera(tmp_path / "right")
+    camera.open()
+    camera.pass_(0)
+    with served(camera, tmp_path, beside) as url:
+        asyncio.run(drive(url))
+    assert [one.name for one in camera.changes.asked] == ["L2"]
+    assert beside.changes.asked == []
+
+
+def test_a_record_that_cannot_be_read_is_noted_and_the_state_is_shown_all_the_same(camera, tmp_path):
+    async def drive(url):
+        async with connected(url, tmp_path) as plant:
+            await plant.until_state("Operational", "ContinuousExecution")
+            camera.path.write_bytes(b"no record" * 1000)
+
+            async def is_noted():
+                return camera.health.helpers.failures.get("opcua")
+
+            await plant.until(is_noted)
+            error = (await plant.call("ResultManagement.GetResultById", "A17"))[1]
+            assert error == -1
+
+    camera.open()
+    camera.pass_(0)
+    with served(camera, tmp_path) as url:
+        asyncio.run(drive(url))
