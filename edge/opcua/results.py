@@ -144,24 +144,24 @@ class CameraResults:
             self._open.clear()
             self._defect = db.execute("SELECT coalesce(max(rowid), 0) FROM defects").fetchone()[0]
         self._note_open(db)
-        defects = tuple(self._new_defects(db))
-        if len(defects) == MOST_AT_ONCE:  # a roll ends behind its last defect
-            return News(defects, (), self._last(db))
-        return News(defects, tuple(self._ended(db)), self._last(db))
+        defects, are_all = self._new_defects(db)
+        ended = self._ended(db) if are_all else []  # a roll ends behind its last defect
+        return News(tuple(defects), tuple(ended), self._last(db))
 
-    def _new_defects(self, db: sqlite3.Connection) -> list[FoundDefect]:
+    def _new_defects(self, db: sqlite3.Connection) -> tuple[list[FoundDefect], bool]:
+        """Return the defects that are new, and whether these are all."""
         name = "(SELECT name FROM rolls WHERE rolls.roll_id = defects.roll_id) AS job"
         query = (
             f"SELECT defects.rowid AS number, {name}, * FROM {defects_table(db)} "
             "WHERE defects.rowid > ? ORDER BY defects.rowid LIMIT ?"
         )
-        found = []
-        for cells in db.execute(query, (self._defect, MOST_AT_ONCE)):
+        found, rows = [], db.execute(query, (self._defect, MOST_AT_ONCE)).fetchall()
+        for cells in rows:
             self._defect = cells["number"]
             row = defect_row(cells)
             if row is not None and cells["roll_id"] in self._open:  # else it was imported
                 found.append(FoundDefect(str(cells["job"]), str(cells["roll_id"]), row))
-        return found
+        return found, len(rows) < MOST_AT_ONCE
 
     def _note_open(self, db: sqlite3.Connection) -> None:
         """Note the rolls that were open at the first look, and those that began since."""

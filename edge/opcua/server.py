@@ -23,7 +23,8 @@ from edge.opcua.connection import MOST_PENDING, STALL_S, BoundedListener
 from edge.opcua.control import CameraControl
 from edge.opcua.nodes import NAMESPACE
 from edge.opcua.results import CameraResults
-from edge.opcua.sessions import BoxServerCore, Services
+from edge.opcua.rights import Services
+from edge.opcua.sessions import BoxServerCore
 from edge.opcua.users import read_users
 from edge.opcua.vision_system import EventTypes, VisionSystem
 from edge.page.live import LivePage

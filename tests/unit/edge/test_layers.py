@@ -51,6 +51,7 @@ OPTIONAL_OF_FILE = {
     "edge/opcua/check.py": {"asyncua"},
     "edge/opcua/connection.py": {"asyncua"},
     "edge/opcua/nodes.py": {"asyncua"},
+    "edge/opcua/rights.py": {"asyncua"},
     "edge/opcua/server.py": {"asyncua"},
     "edge/opcua/sessions.py": {"asyncua"},
     "edge/opcua/vision_system.py": {"asyncua"},
