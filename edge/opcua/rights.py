@@ -63,7 +63,7 @@ class BoxUsers(UserManager):
         password: str | None = None,
         certificate: bytes | None = None,
     ) -> BoxUser | None:
-        """Return who this is; None for nobody who may come in."""
+        """Return who this is; None if the login is refused."""
         if username is None:
             return BoxUser(UserRole.User, "anonymous") if self._anonymous else None
         try:

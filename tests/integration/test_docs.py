@@ -26,6 +26,7 @@ import edge.commands.bench_cli
 import edge.commands.bundle_cli
 import edge.commands.doctor_cli
 import edge.commands.mqtt_cli
+import edge.commands.opcua_cli
 import edge.commands.roll_cli
 import edge.commands.run_cli
 import edge.commands.service_cli
@@ -102,6 +103,7 @@ APPS = {
     "roll": edge.commands.roll_cli.app,
     "stop": edge.commands.stop_cli.app,
     "mqtt": edge.commands.mqtt_cli.app,
+    "opcua": edge.commands.opcua_cli.app,
     "service": edge.commands.service_cli.app,
     "edge-bench": edge.commands.bench_cli.app,
     "edge-doctor": edge.commands.doctor_cli.app,
@@ -123,6 +125,7 @@ TOML_OF_PAGE = {
     "buyers.md": EdgeConfig,
     "roll-report.md": EdgeConfig,
     "mqtt.md": EdgeConfig,
+    "opcua.md": EdgeConfig,
     "recipe.md": Recipe,
     "gid.md": Recipe,
     "sparsity.md": Recipe,

@@ -17,6 +17,7 @@ from asyncua import ua
 from edge.opcua.users import new_user, write_users
 from edge.roll.document import RollDocument
 from edge.roll.reading import read_rolls
+from edge.roll.values import ROLL_STARTED
 from tests.conftest import write_bright_cell_bundle
 from tests.integration.opcua_clients import MODE, PATIENCE_S, USERS, connected
 from tests.ports import HeldPort
@@ -114,10 +115,10 @@ async def drive(run, policy):
         assert await plant.call(f"{MODE}.StartContinuous", "R-17", "") == ["R-17", 0, ""]
         await plant.until_state("Operational", "ContinuousExecution")
 
-        async def has_begun():
+        async def has_started():
             return await plant.read("JobId") == "R-17"
 
-        await plant.until(has_begun)
+        await plant.until(has_started)
         assert await plant.read("RecipeManagement.ActiveRecipe") == "twill"
         again = await plant.call(f"{MODE}.StartContinuous", "R-17", "")
         assert again[:2] == ["", -1]
@@ -159,8 +160,8 @@ def test_a_plant_starts_and_ends_jobs_over_an_encrypted_channel(run, policy):
     assert re.fullmatch(r"roll of [0-9T:-]+Z", after.name)
     assert told == len(job.defects) == result["Defects"]
     assert result["LengthM"] == pytest.approx(job.length_m, abs=1e-3)
-    begun = next(event for event in job.events if event.kind == "roll begun")
-    assert (begun.data["by"], begun.data["who"]) == ("opcua", "anna")
+    started = next(event for event in job.events if event.kind == ROLL_STARTED)
+    assert (started.data["by"], started.data["who"]) == ("opcua", "anna")
     prepared = [event for event in (*first.events, *job.events) if event.kind == "recipe prepared"]
     assert prepared[0].data == {"by": "opcua", "article": "twill", "who": "anna"}
     assert "Traceback" not in served.said()
