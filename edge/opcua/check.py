@@ -84,7 +84,7 @@ async def _opened(url: str, settings: OpcuaSettings, identity: Identity) -> list
     Raises:
         ConfigError: if one does not open.
     """
-    opened = []
+    opened: list[str] = []
     for policy in settings.policies:
         client = Client(url, timeout=PATIENCE_S)
         if policy != UNENCRYPTED:

@@ -36,7 +36,10 @@ MOST_PENDING: Final = 64
 
 LOOK_S: Final = 1.0
 STALL_S: Final = 10.0
-"""So long may sent bytes lie unread, and a connection be without a session."""
+"""So long may sent bytes lie unread."""
+
+LOGIN_S: Final = 30.0
+"""So long may a connection be without a session: a client that is slow needs some for its keys."""
 
 GONE_MS: Final = 20_000
 """A client that acknowledges nothing for so long is gone: its network broke."""
@@ -137,8 +140,8 @@ class BoundedProtocol(OPCUAProtocol):
         self._stalled_s = self._stalled_s + LOOK_S if unread and unread >= self._unread else 0.0
         self._unread = unread
         self._waited_s = 0.0 if self._has_session() else self._waited_s + LOOK_S
-        is_over = max(self._stalled_s, self._waited_s) >= STALL_S or unread > MOST_UNREAD_BYTES
-        if is_over or transport.is_closing():
+        is_stalled = self._stalled_s >= STALL_S or unread > MOST_UNREAD_BYTES
+        if is_stalled or self._waited_s >= LOGIN_S or transport.is_closing():
             transport.abort()
             return
         self._watch = asyncio.get_running_loop().call_later(LOOK_S, self._look)

@@ -19,7 +19,7 @@ from edge.config.edge import EdgeConfig
 from edge.config.opcua import OpcuaSettings
 from edge.core.errors import ConfigError
 from edge.opcua.certificate import Identity, fingerprint_of, open_identity, trusted_certificates
-from edge.opcua.connection import MOST_PENDING, STALL_S, BoundedListener
+from edge.opcua.connection import LOGIN_S, MOST_PENDING, BoundedListener
 from edge.opcua.control import CameraControl
 from edge.opcua.nodes import NAMESPACE
 from edge.opcua.results import CameraResults
@@ -107,7 +107,7 @@ class BoxServer(Server):
 
     def __init__(self, door: Door) -> None:
         settings = door.settings
-        super().__init__(iserver=BoxServerCore(settings, MOST_PENDING, STALL_S))
+        super().__init__(iserver=BoxServerCore(settings, MOST_PENDING, LOGIN_S))
         self._door = door
         self.set_server_name("loomsight")
         self.application_type = ua.ApplicationType.Server

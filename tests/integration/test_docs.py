@@ -59,6 +59,7 @@ from edge.config.device import CAMERAS, load_box
 from edge.config.edge import EdgeConfig
 from edge.config.machine import MachineSettings
 from edge.config.mqtt import MqttSettings
+from edge.config.opcua import OpcuaSettings
 from edge.config.stop import StopRule, StopSettings
 from edge.core import errors
 from edge.core.contract import ModelContract
@@ -356,6 +357,15 @@ def test_every_setting_of_what_leaves_the_box(page, model, begin, end):
     assert set(table) == set(model.model_fields)
     for key, field in model.model_fields.items():
         assert table[key] == shown(field.default), key
+
+
+def test_every_setting_of_opcua():
+    table = table_of_section(DOCS / "opcua.md", "Key in `[opcua]`", "## Users")
+    assert set(table) == set(OpcuaSettings.model_fields)
+    for key, field in OpcuaSettings.model_fields.items():
+        words = isinstance(field.default, tuple)
+        default = ", ".join(field.default) if words else shown(field.default)
+        assert default is None or table[key] == default, key
 
 
 def test_every_metric_is_named_on_its_page():
