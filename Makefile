@@ -109,6 +109,6 @@ else
 endif
 
 $(WORKBENCH_STAMP): pyproject.toml uv.lock $(filter .uv/bin/uv,$(UV))
-	$(UV) sync --frozen --quiet --group dev --extra workbench --extra openvino --extra rtx --extra basler --extra mill --extra gpio
+	$(UV) sync --frozen --quiet --group dev --extra workbench --extra openvino --extra rtx --extra basler --extra mill --extra opcua --extra gpio
 	$(ensure_opencv)
 	touch $@ .venv/.base

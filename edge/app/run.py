@@ -26,7 +26,7 @@ from edge.health.state import Health
 from edge.health.systemd import Systemd
 from edge.inference.model import Models
 from edge.machine.shared import Machines
-from edge.page.live import LivePage
+from edge.page.live import LivePage, live_page
 from edge.pipeline.run_state import Observer, RunState
 from edge.process.camera_log import about_camera
 from edge.process.interruption import stopped_by_signals
@@ -255,25 +255,34 @@ class CameraRuns:
                 check_outputs(settings.config, camera)
 
     def serve(self, stack: ExitStack) -> None:
-        """Serve page and health until a stack closes: before a model is opened, as that takes long.
+        """Serve page, health and OPC UA until a stack closes: before a model is opened, as that takes long.
 
         Raises:
             LoomsightError: if they cannot be served.
         """
         config = self._places[0].settings.config
-        if config.page is None and config.health_port is None:
-            return
-        from edge.page.server import live_page, serve
+        if config.page is not None or config.opcua is not None:
+            self._show_pages()
+        pages = {place.name: place.page for place in self._places if place.page}
+        healths = {place.name: place.health for place in self._places}
+        with watched_by(*(health.helpers for health in healths.values())):
+            if config.page is not None or config.health_port is not None:
+                from edge.page.server import serve
 
-        for place in self._places if config.page is not None else ():
+                self._url = serve(config, healths, pages, stack)
+            if config.opcua is not None:
+                from edge.opcua.server import serve_opcua
+
+                configs = {place.name: place.settings.config for place in self._places}
+                serve_opcua(config.opcua, configs, pages, stack)
+
+    def _show_pages(self) -> None:
+        """Let each camera tell what page and OPC UA show."""
+        for place in self._places:
             camera = place.chosen.camera if place.chosen else None
             place.page = live_page(place.settings.config, camera, place.called, place.health)
             if place.error is not None:
                 place.fail(place.error)
-        pages = {place.name: place.page for place in self._places if place.page}
-        healths = {place.name: place.health for place in self._places}
-        with watched_by(*(health.helpers for health in healths.values())):
-            self._url = serve(config, healths, pages, stack)
 
     def _observers(self, place: CameraPlace) -> list[Observer]:
         place.line = self._view.line_of(place.called, f"{place.name}: " if place.name else "")

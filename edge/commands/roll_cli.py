@@ -174,6 +174,24 @@ def export(
         _write(out, text.encode(), *records)
 
 
+@app.command("import")
+def import_map(
+    file: Annotated[Path, typer.Argument(help="Document that `roll export --format json` wrote.")],
+    record: Annotated[Path, typer.Option(help="SQLite file to write it into; made if it is not there.")],
+    behind: Annotated[
+        str | None, typer.Option(metavar="ROLL", help="Join it to this roll, as its next part.")
+    ] = None,
+) -> None:
+    """Read the document of a roll into a record; one that is there already is left alone."""
+    configure_logging()
+    from edge.roll.importing import import_roll
+    from edge.roll.roll_map import read_map
+
+    done = import_roll(record, read_map(file), behind)
+    what = f"{done.defects} defects, grade {done.grade or 'not known'}"
+    sys.stdout.write(f"{done.name}: {what if done.is_new else 'the record has it already'}\n")
+
+
 @app.command("next")
 def next_roll(
     record: RecordArgument,

@@ -19,6 +19,7 @@ from edge.config.auto_teach import AutoTeachSettings
 from edge.config.buyers import BuyerRules
 from edge.config.machine import MachineSettings
 from edge.config.mqtt import MqttSettings
+from edge.config.opcua import OpcuaSettings
 from edge.config.roll_header import RollHeader, header_words
 from edge.config.stop import StopSettings
 from edge.core.address import redact_credentials
@@ -30,7 +31,7 @@ Layers = dict[str, dict[str, Any]]
 ENVIRONMENT_PREFIX = "LOOMSIGHT_EDGE_"
 TABLES = (
     "providers", "score_thresholds", "grade_limits", "articles", "auto_teach", "page_hosts", "stop",
-    "machine", "mqtt", "roll_header", "buyers",
+    "machine", "mqtt", "opcua", "roll_header", "buyers",
 )  # fmt: skip
 """Settings that the environment gives as JSON."""
 
@@ -103,6 +104,7 @@ class EdgeConfig(BaseModel):
         stop: when the machine is stopped; `--stop` sets its mode.
         machine: how the machine is reached.
         mqtt: where events are sent; `--mqtt` sets the broker.
+        opcua: how a plant's control system reaches this device; None serves no OPC UA.
         health_port: serve `/metrics` and `/healthz` there; 0 for a free port, None for no server.
         health_host: address to serve on; others than this device reach no localhost.
         health_frame_s: without a finished frame for so long the run is not well, unless the loom stands.
@@ -162,6 +164,7 @@ class EdgeConfig(BaseModel):
     stop: StopSettings = StopSettings()
     machine: MachineSettings = MachineSettings()
     mqtt: MqttSettings = MqttSettings()
+    opcua: OpcuaSettings | None = None
     health_port: int | None = Field(default=None, ge=0, le=65535)
     health_host: str = Field(default="127.0.0.1", min_length=1)
     health_frame_s: float = Field(default=60.0, gt=0, le=1e6)

@@ -25,11 +25,16 @@ MOST_LINKS = 40
 
 
 def write_whole(
-    path: Path, data: bytes, before_naming: Callable[[os.stat_result], None] = lambda _: None
+    path: Path,
+    data: bytes,
+    before_naming: Callable[[os.stat_result], None] = lambda _: None,
+    *,
+    is_private: bool = False,
 ) -> None:
     """Write a file under a temporary name, sync it and rename it; a stream is written in place.
 
     Args:
+        is_private: only its owner may read it.
         before_naming: called with the file as it is, just before it gets its name.
     Raises:
         OutputError: if it cannot be written; a file of that name that was there before stays.
@@ -45,7 +50,7 @@ def write_whole(
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
-        temporary.chmod(0o666 & ~_umask())
+        temporary.chmod(0o600 if is_private else 0o666 & ~_umask())
         before_naming(temporary.stat())
         temporary.replace(path)
     except OSError as error:

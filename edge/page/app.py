@@ -17,6 +17,7 @@ from starlette.responses import Response
 from edge.config.edge import RollName
 from edge.core.detections import UNCLASSIFIED
 from edge.core.errors import ConfigError, LoomsightError, OutputError, RecordError
+from edge.page.api import PlantApi
 from edge.page.cloth import ClothImage
 from edge.page.frames import STILL_RUNS
 from edge.page.live import LivePage
@@ -113,6 +114,7 @@ class CameraPage:
         self.one = one
         self._sheet = SheetPages(live, self._beside)
         self._grade = RollGrade(live)
+        self._api = PlantApi(live, self._beside)
 
     def addresses(self) -> Addresses:
         """Return what answers each address of the page; see `behind_door`."""
@@ -131,6 +133,7 @@ class CameraPage:
             "POST /rolls": self.next_roll,
             "POST /teaching": self.teach,
             "POST /marks": self._sheet.mark,
+            **self._api.addresses(),
         }
 
     def close(self) -> None:

@@ -8,9 +8,12 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 from uuid import uuid4
 
-from edge.cameras.protocol import Frame
+from edge import __version__
+from edge.cameras.again import frames_again
+from edge.cameras.protocol import Camera, Frame
 from edge.cloth.coverage import GapOnRoll
 from edge.cloth.defects import ClothDefect
+from edge.config.edge import EdgeConfig
 from edge.core.detections import DetectionRecord
 from edge.health.state import Health
 from edge.page.frames import FramesSeen
@@ -46,6 +49,7 @@ class RunFacts:
         run_id: of this process: a page that was open before starts again.
         can_review: whether verdicts can be recorded.
         stays: whether the page stays open when inspection is finished.
+        articles: that the settings have tables for, by name.
     """
 
     camera: str
@@ -54,6 +58,7 @@ class RunFacts:
     is_live: bool
     run_id: str
     stays: bool = False
+    articles: tuple[str, ...] = ()
 
 
 class LivePage:
@@ -66,6 +71,7 @@ class LivePage:
         can_review: whether there is a roll record.
         is_live: whether the camera keeps the pace of the cloth.
         stays: whether the page stays open when inspection is finished.
+        articles: see `RunFacts`.
 
     Attributes:
         health: as given.
@@ -89,8 +95,9 @@ class LivePage:
         can_review: bool,
         is_live: bool,
         stays: bool = False,
+        articles: tuple[str, ...] = (),
     ) -> None:
-        self.device = RunFacts(camera, version, can_review, is_live, uuid4().hex, stays)
+        self.device = RunFacts(camera, version, can_review, is_live, uuid4().hex, stays, articles)
         self.class_names: tuple[str, ...] = ()
         self.recorder: RollRecorder | None = None
         self.changes: RollChanges | None = None
@@ -240,6 +247,24 @@ class LivePage:
 
 def _nothing() -> None:
     """Say that nothing was taught."""
+
+
+def live_page(config: EdgeConfig, camera: Camera | None, called: str, health: Health) -> LivePage:
+    """Return what a camera's run tells its page; of a camera that is not there, only that."""
+    is_live = camera is not None and camera.is_live
+    can_review = config.roll_record is not None
+    live = LivePage(
+        called,
+        __version__,
+        health,
+        can_review=can_review,
+        is_live=is_live,
+        stays=config.page_stays,
+        articles=tuple(sorted(config.articles)),
+    )
+    if config.page_stays and not is_live:
+        live.frames.again = frames_again(config.camera, config.bit_depth)
+    return live
 
 
 def shown_together(blocks: tuple[InspectedBlock, ...]) -> tuple[InspectedBlock, ...]:

@@ -11,14 +11,11 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Final
 
-from edge import __version__
-from edge.cameras.again import frames_again
-from edge.cameras.protocol import Camera
 from edge.config.edge import EdgeConfig
 from edge.core.errors import ConfigError, OutputError
 from edge.core.files import cannot_write, rename_without_replacing
 from edge.core.outside_files import check_private, read_text
-from edge.health.state import Health, Healths
+from edge.health.state import Healths
 from edge.page.app import MOST_VIEWERS
 from edge.page.device import Pages, device_app, pages_of, probe_app
 from edge.page.live import LivePage
@@ -34,18 +31,6 @@ LEAST_CHARACTERS = 16
 
 MOST_PROBES: Final = 16
 """Clients served at once at `health_port`; further ones are refused."""
-
-
-def live_page(config: EdgeConfig, camera: Camera | None, called: str, health: Health) -> LivePage:
-    """Return what a camera's run tells its page; of a camera that is not there, only that."""
-    is_live = camera is not None and camera.is_live
-    can_review = config.roll_record is not None
-    live = LivePage(
-        called, __version__, health, can_review=can_review, is_live=is_live, stays=config.page_stays
-    )
-    if config.page_stays and not is_live:
-        live.frames.again = frames_again(config.camera, config.bit_depth)
-    return live
 
 
 def serve(

@@ -26,7 +26,7 @@ MOST_WAITING = 16
 MOST_REMEMBERED = 200
 """Ids of requests that are known again when they come twice."""
 
-Origin = Literal["operator", "command", "signal", "joint"]
+Origin = Literal["operator", "command", "signal", "joint", "opcua", "rest"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,7 @@ class RollRequest:
         article: None for the one before.
         request_id: one that came before is not done again.
         knew: of a replay: whether the recorded run used an article file that was learnt; None if none is.
+        who: name of the user who asks; None where there are no users.
     """
 
     by: Origin
@@ -46,6 +47,7 @@ class RollRequest:
     article: str | None = None
     request_id: str = field(default_factory=new_id)
     knew: bool | None = None
+    who: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,10 +153,19 @@ class RollChanges:
                 last_frame_id = max(last_frame_id, self._waiting[-1].last_frame_id)
             self._known.append(request.request_id)
             self._waiting.append(RollChange(request, last_frame_id))
-        logger.info("the next roll was asked for (%s)", request.by)
+        by = f"{request.by}, '{request.who}'" if request.who else request.by
+        logger.info("the next roll was asked for (%s)", by)
         for other in self._beside:
             other.follow(request)
         return True
+
+    def check(self, request: RollRequest) -> None:
+        """See that a request could be fulfilled, and do nothing.
+
+        Raises:
+            LoomsightError: why it cannot.
+        """
+        self._check(request)
 
     def replay(self, change: RecordedChange) -> None:
         """Ask for what was asked for when a recording was made.

@@ -157,7 +157,7 @@ class Ledger:
             request_id = request.request_id if request.by == "command" else None
             with self._clock.stage("record"):
                 self._recorder.change_roll(
-                    state.coverage, state.width.mm, plan.head, request.by, request_id
+                    state.coverage, state.width.mm, plan.head, request.by, request_id, who=request.who
                 )
             name = self._recorder.roll_name or name
         state.end_roll(state.roll.following(plan.head.terms(name)))

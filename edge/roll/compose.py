@@ -223,6 +223,10 @@ def _technical(roll: Roll, zone: tzinfo | None) -> parts.Technical:
         made_by=__version__,
         frames=_counts(head["passed_frames"], head["inspected_frames"]),
         lines=_counts(head["passed_lines"], head["inspected_lines"]),
+        mm_per_line=head["mm_per_line"],
+        reached_line=head["reached_line"],
+        cloth_width_mm=head["cloth_width_mm"],
+        view=None if roll.view is None else parts.Strip(left_mm=roll.view[0], right_mm=roll.view[1]),
         damaged_rows=dict(roll.damaged),
         gaps=tuple(
             parts.GapRecord(

@@ -14,7 +14,7 @@ from edge.config.buyers import BuyerRules
 from edge.config.roll_header import RollHeader
 from edge.core.detections import Shape
 
-SCHEMA_ID: Final = "urn:loomsight:roll-report:1.1"
+SCHEMA_ID: Final = "urn:loomsight:roll-report:1.2"
 """`$id` of the schema. The second number rises with each field that is added, the first one with every
 change that a program which reads the document must know of."""
 
@@ -252,6 +252,20 @@ class Technical(Part):
     made_by: str = Field(description="Version of loomsight that made this document.")
     frames: Counts
     lines: Counts
+    mm_per_line: float | None = measured(
+        "Length of a line along the roll, mm; null: not known.", gt=0, default=None
+    )
+    reached_line: int | None = Field(
+        default=None, ge=0, description="Lines from the first to the last one; null: those delivered."
+    )
+    cloth_width_mm: float | None = measured(
+        "Width of the cloth, or of the camera's part of it, measured or stated, mm; null: not known.",
+        ge=0,
+        default=None,
+    )
+    view: Strip | None = Field(
+        default=None, description="Strip that the camera saw, on average; null: not recorded."
+    )
     damaged_rows: dict[str, int] = Field(
         description="Table of the record to damaged rows: left out here, or kept without what is damaged."
     )
@@ -264,7 +278,7 @@ class Technical(Part):
 class RollDocument(Part):
     """Report of one inspected roll."""
 
-    schema_id: Literal["urn:loomsight:roll-report:1.1"] = Field(
+    schema_id: Literal["urn:loomsight:roll-report:1.2"] = Field(
         default=SCHEMA_ID, description="Id of the schema that this document follows."
     )
     header: Header

@@ -203,6 +203,8 @@ class RollRecorder:
         head: RollHead,
         by: str,
         request_id: str | None = None,
+        *,
+        who: str | None = None,
     ) -> None:
         """End the roll and begin a new one: both in one transaction, or, if that fails, both in memory.
 
@@ -212,21 +214,25 @@ class RollRecorder:
             head: of the new roll.
             by: who asked for it.
             request_id: of a request in the record that this answers; None for none.
+            who: name of the user who asked; None where there are no users.
         """
         old, roll = self._waiting.roll, new_roll(head)
         end_m = self.shift_m(coverage) + coverage.reached_line * coverage.m_per_line
         at_m = end_m if coverage.knows_metres else None
-        following = {"next": roll.roll_id, "name": roll.name, "by": by}
-        before = {"after": old.roll.roll_id, "name": old.roll.name, "by": by}
-        old.events.append(RecordedEvent(ROLL_ENDED, f"'{roll.name}' follows ({by})", at_m, data=following))
+        user = {"who": who} if who else {}
+        asked = f"{by}, '{who}'" if who else by
+        following = {"next": roll.roll_id, "name": roll.name, "by": by, **user}
+        before = {"after": old.roll.roll_id, "name": old.roll.name, "by": by, **user}
+        ended = RecordedEvent(ROLL_ENDED, f"'{roll.name}' follows ({asked})", at_m, data=following)
+        old.events.append(ended)
         old.cover(coverage, width_mm)
         old.end("finished")
-        started = RecordedEvent(ROLL_STARTED, f"behind '{old.roll.name}' ({by})", 0.0, data=before)
+        started = RecordedEvent(ROLL_STARTED, f"behind '{old.roll.name}' ({asked})", 0.0, data=before)
         self._waiting.ended.append(old)
         self._waiting.now = PendingRoll(head, roll, is_started=False, events=[started])
         if request_id is not None:
             self._waiting.answers[request_id] = {"name": roll.name, "roll_id": roll.roll_id}
-        logger.info("roll '%s' has ended, '%s' follows (%s)", old.roll.name, roll.name, by)
+        logger.info("roll '%s' has ended, '%s' follows (%s)", old.roll.name, roll.name, asked)
         self._write()
 
     def requests(self) -> list[Request]:

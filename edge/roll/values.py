@@ -13,6 +13,9 @@ from edge.core.events import new_id, utc_now
 ROLL_ENDED, ROLL_STARTED = "roll ended", "roll begun"
 """Events of a change of roll: at the end of one, with the id of the next, and at the start of that."""
 
+ROLL_IMPORTED = "roll imported"
+"""Event of a roll, or of a part of one, that was read from a file."""
+
 STRIP_NOT_SEEN = "strip not seen"
 """Event of a strip of the cloth that lies between the views of all its cameras, or beside them."""
 

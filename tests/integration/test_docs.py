@@ -26,6 +26,7 @@ import edge.commands.bench_cli
 import edge.commands.bundle_cli
 import edge.commands.doctor_cli
 import edge.commands.mqtt_cli
+import edge.commands.opcua_cli
 import edge.commands.roll_cli
 import edge.commands.run_cli
 import edge.commands.service_cli
@@ -58,6 +59,7 @@ from edge.config.device import CAMERAS, load_box
 from edge.config.edge import EdgeConfig
 from edge.config.machine import MachineSettings
 from edge.config.mqtt import MqttSettings
+from edge.config.opcua import OpcuaSettings
 from edge.config.stop import StopRule, StopSettings
 from edge.core import errors
 from edge.core.contract import ModelContract
@@ -102,6 +104,7 @@ APPS = {
     "roll": edge.commands.roll_cli.app,
     "stop": edge.commands.stop_cli.app,
     "mqtt": edge.commands.mqtt_cli.app,
+    "opcua": edge.commands.opcua_cli.app,
     "service": edge.commands.service_cli.app,
     "edge-bench": edge.commands.bench_cli.app,
     "edge-doctor": edge.commands.doctor_cli.app,
@@ -123,6 +126,7 @@ TOML_OF_PAGE = {
     "buyers.md": EdgeConfig,
     "roll-report.md": EdgeConfig,
     "mqtt.md": EdgeConfig,
+    "opcua.md": EdgeConfig,
     "recipe.md": Recipe,
     "gid.md": Recipe,
     "sparsity.md": Recipe,
@@ -353,6 +357,15 @@ def test_every_setting_of_what_leaves_the_box(page, model, begin, end):
     assert set(table) == set(model.model_fields)
     for key, field in model.model_fields.items():
         assert table[key] == shown(field.default), key
+
+
+def test_every_setting_of_opcua():
+    table = table_of_section(DOCS / "opcua.md", "Key in `[opcua]`", "## Users")
+    assert set(table) == set(OpcuaSettings.model_fields)
+    for key, field in OpcuaSettings.model_fields.items():
+        words = isinstance(field.default, tuple)
+        default = ", ".join(field.default) if words else shown(field.default)
+        assert default is None or table[key] == default, key
 
 
 def test_every_metric_is_named_on_its_page():

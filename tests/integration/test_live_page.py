@@ -19,7 +19,8 @@ from edge.config.edge import EdgeConfig
 from edge.core.palette import class_colour
 from edge.health.state import Health
 from edge.page import server
-from edge.page.server import live_page, serve
+from edge.page.live import live_page
+from edge.page.server import serve
 from edge.web import connection
 from tests.integration.browsing import START_S, edge_run, needs_chromium, tab_of, until
 from tests.processes import loomsight

@@ -18,7 +18,8 @@ import pytest
 from edge.config.edge import EdgeConfig
 from edge.health.state import Health
 from edge.page.app import MOST_VIEWERS
-from edge.page.server import live_page, serve
+from edge.page.live import live_page
+from edge.page.server import serve
 from edge.pipeline.run_state import RunState
 from tests.integration.browsing import START_S, needs_chromium, until
 from tests.ports import HeldPort

@@ -132,6 +132,7 @@ def test_the_extras_are_those_of_the_project_file():
         ("openvino", "--extra openvino"),
         ("paho", "--extra mill"),
         ("starlette", "--extra mill"),
+        ("asyncua", "--extra opcua"),
         ("pycuda", "--extra tensorrt"),
         ("tensorrt_rtx", "--extra rtx"),
         ("gpiod", "--extra gpio"),
