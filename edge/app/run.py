@@ -8,14 +8,17 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any, Final, NoReturn
 
 from rich.console import Console
 
 from edge.app.assembly import CameraRun, OpenRun, RunContext, show_summary, write_summary
+from edge.app.audit import anchor_head, audit_outputs, audit_trail
 from edge.app.live_view import CameraLine, LiveView
 from edge.app.outputs import check_outputs
 from edge.app.shared import check_apart, processor_shared, share_rolls, with_common_rolls, with_threads
+from edge.audit.who import SETTINGS
 from edge.config.device import CameraSettings
 from edge.config.edge import EdgeConfig
 from edge.core.address import redact_credentials
@@ -27,6 +30,7 @@ from edge.health.systemd import Systemd
 from edge.inference.model import Models
 from edge.machine.shared import Machines
 from edge.page.live import LivePage
+from edge.pipeline.audited import STOP_RELEASED, RunAudit
 from edge.pipeline.run_state import Observer, RunState
 from edge.process.camera_log import about_camera
 from edge.process.interruption import stopped_by_signals
@@ -66,6 +70,7 @@ def run_box(cameras: Sequence[CameraSettings]) -> list[dict[str, Any]]:
     """
     runs = CameraRuns(cameras)
     with ExitStack() as served:
+        runs.keep_audit_log(served)
         runs.serve(served)
         with ExitStack() as stack:
             runs.open(stack)
@@ -137,6 +142,7 @@ class CameraRuns:
         self._failed: list[CameraPlace] = []
         self._url: str | None = None
         self._stays = self._is_asked_to_end = False
+        self._trail = audit_trail(cameras)
         self._systemd = Systemd({place.name: place.health for place in self._places}, os.environ)
         self._check()
 
@@ -144,6 +150,14 @@ class CameraRuns:
     def stays(self) -> bool:
         """Whether the page stays open: the settings ask for it, and nobody has ended the run."""
         return self._url is not None and self._stays and not self._is_asked_to_end
+
+    def keep_audit_log(self, stack: ExitStack) -> None:
+        """Write the audit log until a stack closes, and keep its newest entry in the roll records then."""
+        if self._trail is None:
+            return
+        stack.enter_context(self._trail)
+        for place in self._places:
+            stack.callback(anchor_head, self._trail, place.settings.config.roll_record)
 
     def stay(self) -> None:
         """Keep the page open until Ctrl-C or SIGTERM."""
@@ -162,17 +176,28 @@ class CameraRuns:
         Raises:
             LoomsightError: if a setting does not go with its model, or no camera can begin.
         """
-        models, deliver = Models(), delivery_to if self._is_one else Machines(stack).delivery
+        models = Models()
+        deliver = partial(delivery_to, released=self._note_release)
+        if not self._is_one:
+            deliver = Machines(stack, self._note_release).delivery
         for place in self._places:
             stack.enter_context(place.stack)
             if place.chosen is not None:
                 with self._attempt(place, LoomsightError), _in_name_of(place):
-                    around = RunContext(models, deliver, place.health, place.page, self._observers(place))
+                    observers, audit = self._observers(place), self._audit(place)
+                    around = RunContext(models, deliver, place.health, place.page, observers, audit)
                     place.opened = place.chosen.open(around, place.stack)
         share_rolls([place.opened for place in self._places if place.opened])
         self._beat(stack)
         stack.enter_context(self._view)
         stack.callback(self._systemd.stopping)
+
+    def _audit(self, place: CameraPlace) -> RunAudit | None:
+        return None if self._trail is None else RunAudit(self._trail, place.name)
+
+    def _note_release(self, machine: str) -> None:
+        if self._trail is not None:
+            self._trail.note(SETTINGS, STOP_RELEASED, {"machine": machine})
 
     def _beat(self, stack: ExitStack) -> None:
         """Tell each machine that wants it that inspection goes on."""
@@ -250,9 +275,10 @@ class CameraRuns:
                 place.chosen = CameraRun(place.settings)
         there = [(place.settings, place.chosen.camera) for place in self._places if place.chosen]
         check_apart(there)
+        more = audit_outputs([place.settings for place in self._places])
         for settings, camera in there:
             with _named(settings.name):
-                check_outputs(settings.config, camera)
+                check_outputs(settings.config, camera, more)
 
     def serve(self, stack: ExitStack) -> None:
         """Serve page and health until a stack closes: before a model is opened, as that takes long.

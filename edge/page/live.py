@@ -18,6 +18,7 @@ from edge.page.grade import GradeSoFar, graded
 from edge.page.past import Past
 from edge.page.snapshot import DEFECTS_S, Phase, Recent, RunCounts, Snapshot, counts_of
 from edge.page.trouble import troubles
+from edge.pipeline.audited import RunAudit
 from edge.pipeline.changes import RollChanges
 from edge.pipeline.run_state import RunSnapshot, RunState
 from edge.pipeline.teaching import TeachingInRun
@@ -78,6 +79,7 @@ class LivePage:
         frames: gives the frames again when inspection is finished.
         past: what was wrong during the run.
         recorded_grade: of the roll in the record, as it was read last; None without a record.
+        audit: notes what people change; None without an audit log.
     """
 
     def __init__(
@@ -96,6 +98,7 @@ class LivePage:
         self.changes: RollChanges | None = None
         self.taught: Callable[[], ArticleFile | None] = _nothing
         self.teaching: TeachingInRun | None = None
+        self.audit: RunAudit | None = None
         nothing = RunCounts(0.0, 0, 0, 0, 0, 0, 0.0)
         self.snapshot = Snapshot("starting", time.monotonic(), nothing, RunState().snapshot())
         self.blocks: tuple[InspectedBlock, ...] = ()
@@ -136,6 +139,7 @@ class LivePage:
         changes: RollChanges | None = None,
         taught: Callable[[], ArticleFile | None] | None = None,
         teaching: TeachingInRun | None = None,
+        audit: RunAudit | None = None,
     ) -> None:
         """Take in what is known once the model is open. Called before the run."""
         self.class_names = tuple(class_names)
@@ -143,6 +147,7 @@ class LivePage:
         self.changes = changes
         self.taught = taught or _nothing
         self.teaching = teaching
+        self.audit = audit
 
     def update(self, state: RunState, records: list[DetectionRecord]) -> None:
         """Take in a frame, or the silence of the camera. Called by inspection."""

@@ -86,6 +86,11 @@ class Changeover:
     def __exit__(self, *error: object) -> None:
         self._opened.close()
 
+    @property
+    def model_path(self) -> Path:
+        """The bundle, or the ONNX file, that is in use."""
+        return self._model_path
+
     def head(self) -> RollHead:
         """Return what the record is to know of the roll that passes."""
         config = self.config

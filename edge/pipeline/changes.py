@@ -39,6 +39,7 @@ class RollRequest:
         article: None for the one before.
         request_id: one that came before is not done again.
         knew: of a replay: whether the recorded run used an article file that was learnt; None if none is.
+        who: the person, as the audit log calls them; None if that is not known.
     """
 
     by: Origin
@@ -46,6 +47,7 @@ class RollRequest:
     article: str | None = None
     request_id: str = field(default_factory=new_id)
     knew: bool | None = None
+    who: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from edge.config.buyers import BuyerRules
 from edge.config.roll_header import RollHeader
 from edge.core.detections import Shape
 
-SCHEMA_ID: Final = "urn:loomsight:roll-report:1.1"
+SCHEMA_ID: Final = "urn:loomsight:roll-report:1.2"
 """`$id` of the schema. The second number rises with each field that is added, the first one with every
 change that a program which reads the document must know of."""
 
@@ -240,6 +240,7 @@ class DefectRecord(Part):
     box_xyxy_px: tuple[float, float, float, float] | None = Field(
         description="Left, top, right and bottom in that image, px; null: not known."
     )
+    verdict_by: str | None = Field(description="User who gave the verdict; null: none, or not known.")
 
 
 class Technical(Part):
@@ -264,7 +265,7 @@ class Technical(Part):
 class RollDocument(Part):
     """Report of one inspected roll."""
 
-    schema_id: Literal["urn:loomsight:roll-report:1.1"] = Field(
+    schema_id: Literal["urn:loomsight:roll-report:1.2"] = Field(
         default=SCHEMA_ID, description="Id of the schema that this document follows."
     )
     header: Header

@@ -89,6 +89,13 @@ HEADERS: Final = """
     )
     """
 
+REVIEWERS: Final = """
+    CREATE TABLE IF NOT EXISTS reviewers (
+        review_id TEXT PRIMARY KEY REFERENCES reviews,
+        name TEXT NOT NULL
+    )
+    """
+
 LATER_TABLES: Final = (
     HEADERS,
     """
@@ -105,6 +112,15 @@ LATER_TABLES: Final = (
     CREATE TABLE IF NOT EXISTS namings (
         review_id TEXT PRIMARY KEY REFERENCES reviews,
         class_name TEXT NOT NULL
+    )
+    """,
+    REVIEWERS,
+    """
+    CREATE TABLE IF NOT EXISTS audit_heads (
+        log TEXT NOT NULL,
+        number INTEGER NOT NULL,
+        digest TEXT NOT NULL,
+        utc TEXT NOT NULL
     )
     """,
     """
