@@ -14,6 +14,7 @@ from edge.audit.reading import last_data
 from edge.audit.trail import AuditTrail
 from edge.audit.who import SETTINGS, unix_user
 from edge.bundle.manifest import MANIFEST_NAME
+from edge.bundle.signing import signer_of
 from edge.config.device import CameraSettings, audit_file
 from edge.config.edge import EdgeConfig
 from edge.core.errors import LoomsightError
@@ -110,4 +111,5 @@ def _model(changeover: Changeover) -> dict[str, Any]:
         "model": str(path),
         "model_sha256": changeover.head().model_digest,
         "bundle_sha256": file_digest(manifest) if manifest.is_file() else None,
+        "signed_by": signer_of(path),
     }

@@ -115,7 +115,6 @@ def _echo_sound(log: Path, found: Verification) -> None:
         if found.anchors
         else "no head kept elsewhere was compared: add --record or --head to find an end that was cut off"
     )
-    echo(
-        f"{log}: {counted(found.entries, 'entry', 'entries')}, none changed, missing, inserted or moved; {kept}"
-    )
+    entries = counted(found.entries, "entry", "entries")
+    echo(f"{log}: {entries}, none changed, missing, inserted or moved; {kept}")
     echo(f"head {found.head}")

@@ -23,7 +23,7 @@ CAMERAS: Final = "cameras"
 
 OF_THE_BOX: Final = (
     "health_port", "health_host", "page", "page_stays", "page_token_file", "page_hosts", "show",
-    "buyers", "page_users_file", "audit",
+    "buyers", "page_users_file", "audit", "trust",
 )  # fmt: skip
 """What there is once in a device, however many cameras it has."""
 

@@ -22,6 +22,7 @@ from edge.config.machine import MachineSettings
 from edge.config.mqtt import MqttSettings
 from edge.config.roll_header import RollHeader, header_words
 from edge.config.stop import StopSettings
+from edge.config.trust import TrustSettings
 from edge.core.address import redact_credentials
 from edge.core.settings import OneOf, OwnPath, environment_values, own_path, resolved
 
@@ -32,6 +33,7 @@ ENVIRONMENT_PREFIX = "LOOMSIGHT_EDGE_"
 TABLES = (
     "providers", "score_thresholds", "grade_limits", "articles", "auto_teach", "page_hosts", "stop",
     "machine", "mqtt", "roll_header", "buyers", "audit",
+    "trust",
 )  # fmt: skip
 """Settings that the environment gives as JSON."""
 
@@ -113,6 +115,7 @@ class EdgeConfig(BaseModel):
         page_users_file: users of the page with their roles, as `loomsight user` writes them; None: who has
             the secret of the page may change everything.
         audit: where it is kept who did what.
+        trust: by which keys a bundle has to be signed.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
@@ -173,6 +176,7 @@ class EdgeConfig(BaseModel):
     page_hosts: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9.:-]+$")], ...] = ()
     page_users_file: OwnPath | None = None
     audit: AuditSettings = AuditSettings()
+    trust: TrustSettings = TrustSettings()
 
     @field_validator("camera")
     @classmethod

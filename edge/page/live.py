@@ -200,6 +200,7 @@ class LivePage:
             defect_count=self.recorder.defects_recorded if self.recorder is not None else run.roll_defects,
             latency_ms=run.latency.quantiles(),
             age_ms=run.age.quantiles() if self.device.is_live else None,
+            audit_waits=health.audit_problem is not None,
             record_waits=self.recorder is not None and self.recorder.is_blocked,
             record_replaced=self.recorder is not None and self.recorder.replaced is not None,
             broker_away=health.broker_is_away,

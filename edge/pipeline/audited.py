@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from edge.audit.trail import AuditTrail
@@ -10,6 +11,7 @@ from edge.audit.who import SETTINGS, user_named
 from edge.core.events import RecordedEvent
 from edge.decisions.stops import DELIVERED, HELD_BACK, NOT_DELIVERED, SIGNAL_FOUND, STOP, WOULD_BE_STOP
 from edge.pipeline.changes import RollPlan, RollRequest
+from edge.roll.audit_heads import anchor
 from edge.roll.reviews import Review
 from edge.teach.values import LEARNT, NOT_LEARNT, NOT_OPENED, STARTED, TAUGHT_AGAIN, TeachingRequest
 
@@ -74,6 +76,10 @@ class RunAudit:
         said = {"id": event_id, "verdict": review.verdict, "class_name": review.class_name}
         self.note(user_named(who), VERDICT, **said)
         self.trail.settle(SETTLE_S)
+
+    def anchor(self, record: Path) -> None:
+        """Keep the newest entry in a roll record at once: no run may write it any more."""
+        anchor(record, self.trail.log.path.name, self.trail.head)
 
     def teaching(self, who: str | None, request: TeachingRequest, article: str | None) -> None:
         """Note that a person wants the article on the loom to be learnt, or not."""

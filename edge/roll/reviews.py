@@ -18,6 +18,10 @@ VERDICTS: Final[Mapping[object, Verdict]] = {word: word for word in get_args(Ver
 HOLDING: Final = ("confirmed", "rejected")
 
 
+Recorded = Literal["new", "known", "no defect"]
+"""What became of a review that was to be recorded."""
+
+
 class Review(NamedTuple):
     """Hold the verdict of a person on a defect.
 
@@ -31,7 +35,7 @@ class Review(NamedTuple):
     who: str | None = None
 
 
-def record_review(path: Path, event_id: str, review: Review) -> bool:
+def record_review(path: Path, event_id: str, review: Review) -> Recorded:
     """Write a review beside the run that writes the record; it is on the disk when this returns.
 
     The tables `reviews`, `namings` and `reviewers` keep every one; the last one of a defect holds. The one
@@ -42,7 +46,7 @@ def record_review(path: Path, event_id: str, review: Review) -> bool:
         event_id: of the defect.
         review: `undone` takes the last one back.
     Returns:
-        False if there is no such defect.
+        Whether it is new, was known already, or there is no such defect.
     Raises:
         RecordError: if the record is in use by another program for long.
         OutputError: if it cannot be written.
@@ -53,8 +57,9 @@ def record_review(path: Path, event_id: str, review: Review) -> bool:
             db.execute(REVIEWERS)
             defect = db.execute("SELECT roll_id FROM defects WHERE event_id = ?", (event_id,)).fetchone()
             if defect is None:
-                return False
-            if not _is_same(_standing(db, event_id), review):
+                return "no defect"
+            is_new = not _is_same(_standing(db, event_id), review)
+            if is_new:
                 review_id = new_id()
                 row = (review_id, event_id, defect[0], review.verdict, utc_now())
                 db.execute("INSERT INTO reviews VALUES (?, ?, ?, ?, ?)", row)
@@ -63,7 +68,7 @@ def record_review(path: Path, event_id: str, review: Review) -> bool:
                 if review.who is not None:
                     db.execute("INSERT INTO reviewers VALUES (?, ?)", (review_id, review.who))
             db.execute("COMMIT")
-            return True
+            return "new" if is_new else "known"
     except sqlite3.Error as error:
         raise described(path, error) from error
 
