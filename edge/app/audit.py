@@ -72,7 +72,8 @@ def note_start(audit: RunAudit, config: EdgeConfig, changeover: Changeover, came
 
 def anchor_head(trail: AuditTrail, record: Path | None) -> None:
     """Keep the newest entry in a roll record that no run writes any more."""
-    trail.settle(SETTLE_S)
+    if trail.settle(SETTLE_S):
+        trail.log.look()
     if record is not None and record.is_file():
         anchor(record, trail.log.path.name, trail.head)
 

@@ -22,6 +22,7 @@ def note_command(cameras: Sequence[CameraSettings], kind: str, **data: Any) -> N
     from edge.audit.entry import Note
     from edge.audit.who import command_line
     from edge.core.errors import OutputError
+    from edge.roll.audit_heads import anchor
 
     log = audit_log(cameras)
     if log is None:
@@ -34,3 +35,6 @@ def note_command(cameras: Sequence[CameraSettings], kind: str, **data: Any) -> N
             f"It is done ({kind}), and no entry says so. {error.problem}", error.cure
         ) from error
     logger.info("audit log %s: entry %d, %s", log.path, head.number, kind)
+    for record in {one.config.roll_record for one in cameras}:
+        if record is not None and record.is_file():
+            anchor(record, log.path.name, head)

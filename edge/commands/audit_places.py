@@ -49,7 +49,7 @@ def places_of(named: Path | None, config: Path | None, more: Sequence[Path] = ()
         config: TOML file; None for none.
         more: further roll records.
     Raises:
-        ConfigError: if nothing names a log.
+        ConfigError: if nothing names a log, or a folder is named.
     """
     if named is not None:
         return _beside(named, more)
@@ -78,6 +78,8 @@ def given_heads(texts: Sequence[str]) -> list[Head]:
 
 
 def _beside(named: Path, more: Sequence[Path]) -> AuditPlaces:
+    if named.name in ("", "..") or named.is_dir():
+        raise ConfigError(f"{named} is a folder.", "Name the file of the log, or a roll record.")
     if _is_record(named):
         return AuditPlaces(log_beside(named), tuple(dict.fromkeys([named, *more])))
     record = named.with_name(named.name.removesuffix(SUFFIX))

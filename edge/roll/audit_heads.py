@@ -13,6 +13,7 @@ from edge.core.errors import RecordError
 from edge.core.events import utc_now
 from edge.roll.database import DAMAGE_ERRORS, open_for_reading, unreadable
 from edge.roll.reviews import has_table, opened_for_writing
+from edge.roll.schema import AUDIT_HEADS
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +40,7 @@ def anchor(record: Path, log: str, head: Head | None) -> None:
     try:
         with closing(opened_for_writing(record)) as db:
             db.execute("BEGIN IMMEDIATE")
+            db.execute(AUDIT_HEADS)
             write_head(db, log, head)
             db.execute("COMMIT")
     except DAMAGE_ERRORS as error:

@@ -96,6 +96,15 @@ REVIEWERS: Final = """
     )
     """
 
+AUDIT_HEADS: Final = """
+    CREATE TABLE IF NOT EXISTS audit_heads (
+        log TEXT NOT NULL,
+        number INTEGER NOT NULL,
+        digest TEXT NOT NULL,
+        utc TEXT NOT NULL
+    )
+    """
+
 LATER_TABLES: Final = (
     HEADERS,
     """
@@ -115,14 +124,7 @@ LATER_TABLES: Final = (
     )
     """,
     REVIEWERS,
-    """
-    CREATE TABLE IF NOT EXISTS audit_heads (
-        log TEXT NOT NULL,
-        number INTEGER NOT NULL,
-        digest TEXT NOT NULL,
-        utc TEXT NOT NULL
-    )
-    """,
+    AUDIT_HEADS,
     """
     CREATE TABLE IF NOT EXISTS shapes (
         event_id TEXT PRIMARY KEY REFERENCES defects,

@@ -185,7 +185,7 @@ class Door:
         try:
             person = self._guard.person(given.strip()) if scheme.lower() == "bearer" else None
         except LoomsightError as error:
-            logger.error("nobody can be let in: %s", error)
+            logger.error("every token is refused: %s", error)
             raise RefusedError(503, str(error)) from error
         scope.setdefault("state", {})[PERSON] = person
         if person is None:
