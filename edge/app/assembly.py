@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from edge.app.audit import note_start
 from edge.app.outputs import images_folder, settings_file
 from edge.app.request_sources import asking_for_rolls
 from edge.app.sinks import sinks_of
@@ -100,7 +99,6 @@ class CameraRun:
     def __init__(self, settings: CameraSettings) -> None:
         config = as_left(settings.config)
         self.config = config
-        self._name = settings.name
         self.camera: Camera = choose_camera(config.camera, config.mm_per_px, config.bit_depth)
         self.called = settings.called(self.camera.name)
         self._watched = watched_camera(self.camera, config)
@@ -137,8 +135,6 @@ class CameraRun:
             lambda: recorder.replaced if recorder else None,
             (lambda: trail.problem) if trail else None,
         )
-        if around.audit is not None:
-            note_start(around.audit, config, changeover, self._name)
         teaching = self._teaching(changeover)
         if around.page:
             around.page.begin(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from edge.audit.entry import START, canonical, digest_of
 from edge.audit.files import lock_of
@@ -16,24 +17,20 @@ from edge.audit.who import SETTINGS, unix_user
 from edge.bundle.manifest import MANIFEST_NAME
 from edge.bundle.signing import signer_of
 from edge.config.device import CameraSettings, audit_file
-from edge.config.edge import EdgeConfig
 from edge.core.errors import LoomsightError
 from edge.core.files import check_not_a_folder, file_digest
-from edge.pipeline.audited import RunAudit
+from edge.pipeline.audited import STOP_RELEASED, RunAudit
 from edge.pipeline.changeover import Changeover
 from edge.roll.audit_heads import anchor, newest_head
+
+if TYPE_CHECKING:
+    from edge.app.assembly import OpenRun
 
 logger = logging.getLogger(__name__)
 
 IN_FORCE: Final = "settings in force"
 MOST_CHANGED: Final = 200
 SETTLE_S: Final = 2.0
-
-
-def audit_trail(cameras: Sequence[CameraSettings]) -> AuditTrail | None:
-    """Return what writes the audit log of a run; see `audit_log`."""
-    log = audit_log(cameras)
-    return None if log is None else AuditTrail(log)
 
 
 def audit_log(cameras: Sequence[CameraSettings]) -> AuditLog | None:
@@ -59,22 +56,56 @@ def audit_outputs(cameras: Sequence[CameraSettings]) -> dict[str, Path]:
     return {} if path is None else {"audit.file": path, "the lock of audit.file": lock_of(path)}
 
 
-def note_start(audit: RunAudit, config: EdgeConfig, changeover: Changeover, camera: str | None) -> None:
-    """Note the settings in force, what changed in them since the last start, and the bundle in use."""
-    settings = config.public()
-    before = _last_settings(audit.trail.log.path, camera)
-    same = before is not None and canonical(before) == canonical(settings)
-    told: dict[str, Any] = {"settings_sha256": digest_of(settings), "process": unix_user()}
-    if not same:
-        told |= {"changed": None if before is None else changes(before, settings), "settings": settings}
-    audit.note(SETTINGS, IN_FORCE, **told, **_model(changeover))
+class DeviceAudit:
+    """Write the audit log of a device, if its settings name one.
+
+    Args:
+        cameras: of the device.
+    Raises:
+        OutputError: if a folder stands where the log belongs.
+    """
+
+    def __init__(self, cameras: Sequence[CameraSettings]) -> None:
+        log = audit_log(cameras)
+        self._trail = None if log is None else AuditTrail(log)
+        self._records = [camera.config.roll_record for camera in cameras]
+
+    def write_until(self, stack: ExitStack) -> None:
+        """Write until a stack closes, and keep the newest entry in the roll records then."""
+        if self._trail is None:
+            return
+        stack.enter_context(self._trail)
+        for record in self._records:
+            stack.callback(anchor_head, self._trail, record)
+
+    def of(self, camera: str | None) -> RunAudit | None:
+        """Return what writes entries about a camera; None if there is no log."""
+        return None if self._trail is None else RunAudit(self._trail, camera)
+
+    def note_release(self, machine: str) -> None:
+        """Note that the signal to stop was taken back from a machine."""
+        if self._trail is not None:
+            self._trail.note(SETTINGS, STOP_RELEASED, {"machine": machine})
+
+    def note_start(self, camera: str | None, run: OpenRun) -> None:
+        """Note the settings in force, what changed in them since the last start, and the bundle in use."""
+        if self._trail is None:
+            return
+        settings = run.config.public()
+        before = _last_settings(self._trail.log.path, camera)
+        told: dict[str, Any] = {"settings_sha256": digest_of(settings), "process": unix_user()}
+        if before is None:
+            told["settings"] = settings
+        elif canonical(before) != canonical(settings):
+            told |= {"changed": changes(before, settings), "settings": settings}
+        RunAudit(self._trail, camera).note(SETTINGS, IN_FORCE, **told, **_model(run.changeover))
 
 
 def anchor_head(trail: AuditTrail, record: Path | None) -> None:
     """Keep the newest entry in a roll record that no run writes any more."""
     if trail.settle(SETTLE_S):
         trail.log.look()
-    if record is not None and record.is_file():
+    if trail.log.has_written and record is not None and record.is_file():
         anchor(record, trail.log.path.name, trail.head)
 
 

@@ -14,11 +14,10 @@ from typing import Any, Final, NoReturn
 from rich.console import Console
 
 from edge.app.assembly import CameraRun, OpenRun, RunContext, show_summary, write_summary
-from edge.app.audit import anchor_head, audit_outputs, audit_trail
+from edge.app.audit import DeviceAudit, audit_outputs
 from edge.app.live_view import CameraLine, LiveView
 from edge.app.outputs import check_outputs
 from edge.app.shared import check_apart, processor_shared, share_rolls, with_common_rolls, with_threads
-from edge.audit.who import SETTINGS
 from edge.config.device import CameraSettings
 from edge.config.edge import EdgeConfig
 from edge.core.address import redact_credentials
@@ -30,7 +29,6 @@ from edge.health.systemd import Systemd
 from edge.inference.model import Models
 from edge.machine.shared import Machines
 from edge.page.live import LivePage
-from edge.pipeline.audited import STOP_RELEASED, RunAudit
 from edge.pipeline.run_state import Observer, RunState
 from edge.process.camera_log import about_camera
 from edge.process.interruption import stopped_by_signals
@@ -70,7 +68,7 @@ def run_box(cameras: Sequence[CameraSettings]) -> list[dict[str, Any]]:
     """
     runs = CameraRuns(cameras)
     with ExitStack() as served:
-        runs.keep_audit_log(served)
+        runs.audit.write_until(served)
         runs.serve(served)
         with ExitStack() as stack:
             runs.open(stack)
@@ -130,6 +128,8 @@ class CameraRuns:
 
     Args:
         cameras: at least one.
+    Attributes:
+        audit: writes the audit log.
     Raises:
         ConfigError, OutputError: if a setting is wrong, or cameras are in each other's way.
         CameraNotFoundError: if there is no camera at all.
@@ -142,7 +142,7 @@ class CameraRuns:
         self._failed: list[CameraPlace] = []
         self._url: str | None = None
         self._stays = self._is_asked_to_end = False
-        self._trail = audit_trail(cameras)
+        self.audit = DeviceAudit(cameras)
         self._systemd = Systemd({place.name: place.health for place in self._places}, os.environ)
         self._check()
 
@@ -150,14 +150,6 @@ class CameraRuns:
     def stays(self) -> bool:
         """Whether the page stays open: the settings ask for it, and nobody has ended the run."""
         return self._url is not None and self._stays and not self._is_asked_to_end
-
-    def keep_audit_log(self, stack: ExitStack) -> None:
-        """Write the audit log until a stack closes, and keep its newest entry in the roll records then."""
-        if self._trail is None:
-            return
-        stack.enter_context(self._trail)
-        for place in self._places:
-            stack.callback(anchor_head, self._trail, place.settings.config.roll_record)
 
     def stay(self) -> None:
         """Keep the page open until Ctrl-C or SIGTERM."""
@@ -177,27 +169,22 @@ class CameraRuns:
             LoomsightError: if a setting does not go with its model, or no camera can begin.
         """
         models = Models()
-        deliver = partial(delivery_to, released=self._note_release)
+        deliver = partial(delivery_to, released=self.audit.note_release)
         if not self._is_one:
-            deliver = Machines(stack, self._note_release).delivery
+            deliver = Machines(stack, self.audit.note_release).delivery
         for place in self._places:
             stack.enter_context(place.stack)
             if place.chosen is not None:
                 with self._attempt(place, LoomsightError), _in_name_of(place):
-                    observers, audit = self._observers(place), self._audit(place)
+                    observers, audit = self._observers(place), self.audit.of(place.name)
                     around = RunContext(models, deliver, place.health, place.page, observers, audit)
                     place.opened = place.chosen.open(around, place.stack)
+        for place in (one for one in self._places if one.opened):
+            self.audit.note_start(place.name, place.opened)
         share_rolls([place.opened for place in self._places if place.opened])
         self._beat(stack)
         stack.enter_context(self._view)
         stack.callback(self._systemd.stopping)
-
-    def _audit(self, place: CameraPlace) -> RunAudit | None:
-        return None if self._trail is None else RunAudit(self._trail, place.name)
-
-    def _note_release(self, machine: str) -> None:
-        if self._trail is not None:
-            self._trail.note(SETTINGS, STOP_RELEASED, {"machine": machine})
 
     def _beat(self, stack: ExitStack) -> None:
         """Tell each machine that wants it that inspection goes on."""

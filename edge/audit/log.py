@@ -72,6 +72,11 @@ class AuditLog:
         """The newest entry known; None before the first."""
         return self._known if self._known != START else None
 
+    @property
+    def has_written(self) -> bool:
+        """Whether an entry was written here."""
+        return self._last is not None
+
     def look(self) -> None:
         """Take in entries of other programs behind the own ones, if they can be read now."""
         try:

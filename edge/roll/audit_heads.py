@@ -17,6 +17,9 @@ from edge.roll.schema import AUDIT_HEADS
 
 logger = logging.getLogger(__name__)
 
+AuditHead = tuple[str, Head | None]
+"""Name of the file of an audit log, and its newest entry; None if there is none."""
+
 LAST: Final = "SELECT number, digest FROM audit_heads WHERE log = ? ORDER BY rowid DESC LIMIT 1"
 
 

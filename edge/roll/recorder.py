@@ -10,13 +10,12 @@ from pathlib import Path
 
 from typing_extensions import Self
 
-from edge.audit.entry import Head
 from edge.cloth.coverage import Coverage
 from edge.cloth.defects import ClothDefect
 from edge.core.counted import counted
 from edge.core.errors import LoomsightError, OutputError, RecordError
 from edge.core.events import RecordedEvent, new_id, utc_now
-from edge.roll.audit_heads import write_head
+from edge.roll.audit_heads import AuditHead, write_head
 from edge.roll.carry import succeed
 from edge.roll.database import DAMAGE_ERRORS, RecordFile, described, is_damage
 from edge.roll.outbox import Outbox
@@ -74,7 +73,7 @@ class RollRecorder:
         id_of: Callable[[ClothDefect], str | None] = lambda _: None,
         outbox: Outbox | None = None,
         small_image_of: Callable[[ClothDefect], bytes | None] = lambda _: None,
-        audit_head: Callable[[], tuple[str, Head | None]] = lambda: ("", None),
+        audit_head: Callable[[], AuditHead] = lambda: ("", None),
     ) -> None:
         self._path = path
         self._head = head
