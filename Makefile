@@ -41,7 +41,7 @@ peers: .venv-peers/.peers ## install the labelling programs that labels are exch
 test-tools: ## install the Debian packages that tests use, as root: browser, broker, camera, proxy
 	apt-get update -qq
 	apt-get install -y -qq --no-install-recommends chromium mosquitto mosquitto-clients openssl nginx systemd sqlite3 \
-	    aravis-tools gir1.2-aravis-0.8 python3-gi
+	    minisign aravis-tools gir1.2-aravis-0.8 python3-gi
 
 # Each worker has one thread: with more apiece torch's wait for each other, several times as long as they work. There
 # are half again as many workers as cores, as for a third of its time a test waits: for browsers, brokers and clocks.
@@ -109,6 +109,6 @@ else
 endif
 
 $(WORKBENCH_STAMP): pyproject.toml uv.lock $(filter .uv/bin/uv,$(UV))
-	$(UV) sync --frozen --quiet --group dev --extra workbench --extra openvino --extra rtx --extra basler --extra mill --extra opcua --extra gpio
+	$(UV) sync --frozen --quiet --group dev --extra workbench --extra openvino --extra rtx --extra basler --extra mill --extra opcua --extra trust --extra gpio
 	$(ensure_opencv)
 	touch $@ .venv/.base

@@ -18,6 +18,7 @@ from edge.app.outputs import images_folder, settings_file
 from edge.app.request_sources import asking_for_rolls
 from edge.app.sinks import sinks_of
 from edge.app.summary import print_summary, summarise
+from edge.audit.trail import AuditTrail
 from edge.cameras.choose import choose_camera, watched_camera
 from edge.cameras.protocol import Camera
 from edge.cloth.defects import ClothDefect
@@ -35,6 +36,7 @@ from edge.health.state import Health
 from edge.inference.model import Models
 from edge.machine.shared import Delivery
 from edge.mqtt.choose import choose_publisher
+from edge.pipeline.audited import RunAudit
 from edge.pipeline.changeover import Changeover, as_left
 from edge.pipeline.changes import RollChanges
 from edge.pipeline.parts import Inspection, Results, Source
@@ -71,6 +73,7 @@ class RunContext:
         health: of the run.
         page: shows the run; None for no page.
         observe: told of each frame, and of silence, after `health`.
+        audit: writes entries of the audit log about this camera; None for none.
     """
 
     models: Models
@@ -78,6 +81,7 @@ class RunContext:
     health: Health
     page: LivePage | None
     observe: Sequence[Observer]
+    audit: RunAudit | None = None
 
 
 class CameraRun:
@@ -114,12 +118,13 @@ class CameraRun:
         changeover = stack.enter_context(Changeover(config, self.called, around.models.open, learnt))
         class_names = with_unclassified(changeover.contract.class_names)
         stops = changeover.stops = choose_stops(config, class_names, around.deliver)
-        publisher = choose_publisher(config, self.called)
+        trail = around.audit.trail if around.audit is not None else None
+        publisher = choose_publisher(config, self.called, (lambda: trail.head) if trail else None)
         if publisher is not None:
             stack.enter_context(publisher)
         images = images_folder(config)
         small_images = SmallImages()
-        recorder = _recorder(config, changeover, images, stops, publisher, small_images)
+        recorder = _recorder(config, changeover, images, stops, publisher, small_images, trail)
         changes = RollChanges(changeover.check)
         if self.camera.recording is not None:
             self.camera.recording.on_change = changes.replay
@@ -128,10 +133,13 @@ class CameraRun:
             publisher,
             lambda: recorder is not None and recorder.is_blocked,
             lambda: recorder.replaced if recorder else None,
+            (lambda: trail.problem) if trail else None,
         )
         teaching = self._teaching(changeover)
         if around.page:
-            around.page.begin(class_names, recorder, changes, lambda: changeover.taught, teaching)
+            around.page.begin(
+                class_names, recorder, changes, lambda: changeover.taught, teaching, around.audit
+            )
         quota = _quota(config)
         sinks = [*([small_images] if recorder else []), *sinks_of(config, images, quota)]
         pipeline = Pipeline(
@@ -143,6 +151,7 @@ class CameraRun:
                 recorder,
                 stops,
                 _recording(config, self.camera, changeover),
+                around.audit,
                 reporters=[
                     around.health.helpers,
                     *([publisher] if publisher else []),
@@ -258,6 +267,7 @@ def _recorder(
     stops: Stops | None,
     publisher: Publisher | None,
     small_images: SmallImages,
+    trail: AuditTrail | None,
 ) -> RollRecorder | None:
     """Return what keeps the roll record; None if there is to be none."""
     if config.roll_record is None:
@@ -277,6 +287,7 @@ def _recorder(
         id_of=id_of,
         outbox=outbox,
         small_image_of=small_images.of,
+        audit_head=lambda: ("", None) if trail is None else (trail.log.path.name, trail.head),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from itertools import combinations
 from pathlib import Path
@@ -25,16 +26,20 @@ def settings_file(config: EdgeConfig) -> Path | None:
     return Path(f"{config.detections}.config.json")
 
 
-def check_outputs(config: EdgeConfig, camera: Camera) -> None:
+def check_outputs(config: EdgeConfig, camera: Camera, more: Mapping[str, Path] | None = None) -> None:
     """Refuse outputs that are in the way of each other, of the camera, of the model or of other files.
 
+    Args:
+        config: of the camera.
+        camera: its files must not be written over.
+        more: files that the device writes, by what the settings call them.
     Raises:
         ConfigError: if an output is, or holds, another one, the camera's files or the model.
         OutputError: if something else stands where an output belongs, or the summary cannot be written.
     """
     _check_roll(config)
     files, folders = files_of(config), folders_of(config)
-    _check_apart(files | folders, config, camera)
+    _check_apart(files | folders | dict(more or {}), config, camera)
     for path in files.values():
         check_not_a_folder(path)
     if config.save_pictures and config.roll_record is None:

@@ -36,7 +36,8 @@ class RecordedRequests:
         self._looked_s = now_s
         for request in self._recorder.requests():
             try:
-                self._changes.ask(RollRequest("command", request.name, request.article, request.request_id))
+                wanted = request.name, request.article, request.request_id
+                self._changes.ask(RollRequest("command", *wanted, who=request.who))
             except LoomsightError as error:
                 self._recorder.refuse(request.request_id, error.problem, error.cure)
         return []

@@ -8,11 +8,13 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any, Final, NoReturn
 
 from rich.console import Console
 
 from edge.app.assembly import CameraRun, OpenRun, RunContext, show_summary, write_summary
+from edge.app.audit import DeviceAudit, audit_outputs
 from edge.app.live_view import CameraLine, LiveView
 from edge.app.outputs import check_outputs
 from edge.app.shared import check_apart, processor_shared, share_rolls, with_common_rolls, with_threads
@@ -66,6 +68,7 @@ def run_box(cameras: Sequence[CameraSettings]) -> list[dict[str, Any]]:
     """
     runs = CameraRuns(cameras)
     with ExitStack() as served:
+        runs.audit.write_until(served)
         runs.serve(served)
         with ExitStack() as stack:
             runs.open(stack)
@@ -125,6 +128,8 @@ class CameraRuns:
 
     Args:
         cameras: at least one.
+    Attributes:
+        audit: writes the audit log.
     Raises:
         ConfigError, OutputError: if a setting is wrong, or cameras are in each other's way.
         CameraNotFoundError: if there is no camera at all.
@@ -137,6 +142,7 @@ class CameraRuns:
         self._failed: list[CameraPlace] = []
         self._url: str | None = None
         self._stays = self._is_asked_to_end = False
+        self.audit = DeviceAudit(cameras)
         self._systemd = Systemd({place.name: place.health for place in self._places}, os.environ)
         self._check()
 
@@ -162,13 +168,19 @@ class CameraRuns:
         Raises:
             LoomsightError: if a setting does not go with its model, or no camera can begin.
         """
-        models, deliver = Models(), delivery_to if self._is_one else Machines(stack).delivery
+        models = Models()
+        deliver = partial(delivery_to, released=self.audit.note_release)
+        if not self._is_one:
+            deliver = Machines(stack, self.audit.note_release).delivery
         for place in self._places:
             stack.enter_context(place.stack)
             if place.chosen is not None:
                 with self._attempt(place, LoomsightError), _in_name_of(place):
-                    around = RunContext(models, deliver, place.health, place.page, self._observers(place))
+                    observers, audit = self._observers(place), self.audit.of(place.name)
+                    around = RunContext(models, deliver, place.health, place.page, observers, audit)
                     place.opened = place.chosen.open(around, place.stack)
+        for place in (one for one in self._places if one.opened):
+            self.audit.note_start(place.name, place.opened)
         share_rolls([place.opened for place in self._places if place.opened])
         self._beat(stack)
         stack.enter_context(self._view)
@@ -250,9 +262,10 @@ class CameraRuns:
                 place.chosen = CameraRun(place.settings)
         there = [(place.settings, place.chosen.camera) for place in self._places if place.chosen]
         check_apart(there)
+        more = audit_outputs([place.settings for place in self._places])
         for settings, camera in there:
             with _named(settings.name):
-                check_outputs(settings.config, camera)
+                check_outputs(settings.config, camera, more)
 
     def serve(self, stack: ExitStack) -> None:
         """Serve page, health and OPC UA until a stack closes: before a model is opened, as that takes long.

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from edge.bundle.manifest import FORM, MANIFEST_NAME
+from edge.bundle.manifest import FORM, MANIFEST_NAME, SIGNATURE_NAME
 from edge.bundle.opening import Bundle, is_sealed, open_bundle
 from edge.bundle.store import (
     BUNDLES_NAME,
@@ -28,6 +28,7 @@ from edge.bundle.store import (
 )
 from edge.core.errors import LoomsightError, ModelError, OutputError
 from edge.core.files import file_digest, write_whole
+from edge.core.outside_files import SETTINGS_BYTES, read_bytes
 
 logger = logging.getLogger(__name__)
 
@@ -107,11 +108,22 @@ def _installed_copy(bundle: Bundle, store: Path) -> str:
     number, name = 1, digits
     while (copy := installed_path(store, name)).exists():
         if _is_whole(copy) and file_digest(copy / MANIFEST_NAME).startswith(digits):
+            _sign_copy(bundle, copy)
             return name
         number += 1
         name = f"{digits}-{number}"
     _copy(bundle, store, copy)
     return name
+
+
+def _sign_copy(bundle: Bundle, copy: Path) -> None:
+    """Bring the signature of a bundle to a copy that was made before it was signed, or signed again."""
+    own, other = bundle.path / SIGNATURE_NAME, copy / SIGNATURE_NAME
+    if not own.is_file() or own.resolve() == other.resolve():
+        return
+    data = read_bytes(own, SETTINGS_BYTES, ModelError)
+    if not other.is_file() or other.read_bytes() != data:
+        write_whole(other, data)
 
 
 def _copy(bundle: Bundle, store: Path, destination: Path) -> None:
@@ -122,6 +134,7 @@ def _copy(bundle: Bundle, store: Path, destination: Path) -> None:
     """
     names = [MANIFEST_NAME, *(bundle.manifest.files if bundle.manifest else ())]
     names += [FORM.seal_name] if is_sealed(bundle.path) else []
+    names += [SIGNATURE_NAME] if (bundle.path / SIGNATURE_NAME).is_file() else []
     incoming = Path(tempfile.mkdtemp(prefix=INCOMING, dir=store / BUNDLES_NAME))
     try:
         for name in names:

@@ -18,6 +18,7 @@ BUNDLE_FORMAT = 3
 
 MANIFEST_NAME = "bundle.json"
 MODEL_NAME = "model.onnx"
+SIGNATURE_NAME = f"{MANIFEST_NAME}.minisig"
 
 VariantPrecision = Literal["f16", "int8"]
 

@@ -12,7 +12,7 @@ from errno import EINVAL, ENOSYS
 from pathlib import Path
 from typing import Final
 
-from edge.bundle.manifest import FORM, MANIFEST_NAME, BundleManifest, read_manifest
+from edge.bundle.manifest import FORM, MANIFEST_NAME, SIGNATURE_NAME, BundleManifest, read_manifest
 from edge.core.errors import ContractError, ModelError, OutputError
 
 AT_FDCWD: Final = -100
@@ -88,6 +88,7 @@ def _check_is_bundle(folder: Path) -> None:
     foreign = {path.relative_to(folder).as_posix() for path in files} - {
         MANIFEST_NAME,
         FORM.seal_name,
+        SIGNATURE_NAME,
         *manifest.files,
     }
     if foreign:

@@ -9,6 +9,8 @@ COMMANDS = {
     "teach": ("edge.commands.teach_cli:app", "learn an article from clean cloth, promise a rate of alarms"),
     "edge-run": ("edge.commands.run_cli:app", "find defects in what a camera delivers"),
     "roll": ("edge.commands.roll_cli:app", "list, show, report, export and import recorded rolls"),
+    "user": ("edge.commands.user_cli:app", "add, list and remove users of the live page, each with a role"),
+    "audit": ("edge.commands.audit_cli:app", "show, verify and export who did what, and when"),
     "stop": ("edge.commands.stop_cli:app", "check that this device can stop the machine"),
     "mqtt": ("edge.commands.mqtt_cli:app", "check the broker, print the schema of the messages"),
     "opcua": ("edge.commands.opcua_cli:app", "check the OPC UA server, keep the users of it"),

@@ -16,8 +16,12 @@ from edge.process.terminal import echo
 
 if TYPE_CHECKING:
     from edge.bundle.opening import Bundle
+    from edge.bundle.store import StoreState
 
 app = command_app("Verify, install, roll back and show the bundles that edge-run runs.")
+
+key_app = command_app("Make keys that sign bundles.")
+app.add_typer(key_app, name="key")
 
 BundleArgument = Annotated[Path, typer.Argument(help="Bundle folder, or a store.")]
 VerifiedArgument = Annotated[Path, typer.Argument(help="Bundle folder, a store, or an article file.")]
@@ -80,6 +84,7 @@ def install(
 
     state = install_bundle(source, store, _inspected(config, backend, max_p99_ms))
     echo(f"current   {state.current}\nprevious  {state.previous or 'none'}")
+    _note_switch("bundle installed", config, store, state)
 
 
 @app.command()
@@ -90,6 +95,34 @@ def rollback(store: StoreArgument, config: ConfigFlag = None, backend: BackendFl
 
     state = roll_back(store, _inspected(config, backend))
     echo(f"current   {state.current}\nprevious  {state.previous or 'none'}")
+    _note_switch("bundle rolled back", config, store, state)
+
+
+@app.command()
+def sign(
+    bundle: Annotated[Path, typer.Argument(help="Bundle folder.")],
+    key: Annotated[Path, typer.Option(help="File of the secret key, as `key new` or minisign makes it.")],
+) -> None:
+    """Sign a bundle: devices with its key in their table [trust] run it, and no other."""
+    configure_logging()
+    from edge.bundle.manifest import SIGNATURE_NAME
+    from edge.bundle.signing import sign_bundle
+
+    public = sign_bundle(bundle, key)
+    echo(f"{bundle / SIGNATURE_NAME}: signed by the key {public.name}")
+
+
+@key_app.command("new")
+def new_key(
+    file: Annotated[Path, typer.Argument(help="File for the secret key; the public one is FILE.pub.")],
+) -> None:
+    """Make a key for signing bundles, as minisign has them, without a password."""
+    configure_logging()
+    from edge.bundle.signing import make_key
+
+    public = make_key(file)
+    echo(f"{file}: secret key {public.name}; keep it off the devices, and a copy in a safe place")
+    echo(f'[trust]\nkeys = ["{public.text}"]')
 
 
 @app.command()
@@ -109,6 +142,19 @@ def show(
     if image is not None:
         write_image(facts.get("layers", ()), image)
     print_facts(facts, as_json)
+
+
+def _note_switch(kind: str, config: Path | None, store: Path, state: StoreState) -> None:
+    """Note in the audit log of a device which bundle it runs from its next start on."""
+    from edge.bundle.signing import signer_of
+    from edge.bundle.store import installed_path
+    from edge.commands.audit_notes import note_command
+    from edge.config.device import box_from_process
+
+    cameras = box_from_process(config, {})
+    signer = signer_of(installed_path(store, state.current))
+    said = {"store": str(store.resolve()), "current": state.current, "previous": state.previous}
+    note_command(cameras, kind, **said, signed_by=signer)
 
 
 def _inspected(

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from edge.process.console import command_app, configure_logging
 from edge.process.terminal import echo
+
+if TYPE_CHECKING:
+    from edge.config.device import CameraSettings
 
 app = command_app("Check that this device can stop the machine.")
 
@@ -38,7 +42,21 @@ def fire(
 ) -> None:
     """Give the signal to stop once, as edge-run would, and say how long it took."""
     configure_logging()
-    from edge.config.device import config_from_process
+    from edge.config.device import box_from_process, config_from_process
+    from edge.core.errors import MachineError
     from edge.machine.trial import fire_once
 
-    echo(fire_once(config_from_process(config, {}, only).machine, is_meant=yes))
+    settings = config_from_process(config, {}, only).machine
+    try:
+        done = fire_once(settings, is_meant=yes)
+    except MachineError as error:
+        _note_test(box_from_process(config, {}, only), settings.kind, str(error))
+        raise
+    _note_test(box_from_process(config, {}, only), settings.kind, done)
+    echo(done)
+
+
+def _note_test(cameras: Sequence[CameraSettings], machine: str | None, result: str) -> None:
+    from edge.commands.audit_notes import note_command
+
+    note_command(cameras, "stop tested", machine=machine, camera=cameras[0].name, result=result)

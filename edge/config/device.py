@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from edge.audit.files import log_beside
 from edge.config.edge import EdgeConfig, config_of, layers_of
 from edge.core.errors import ConfigError
 from edge.core.files import is_stream
@@ -22,7 +23,7 @@ CAMERAS: Final = "cameras"
 
 OF_THE_BOX: Final = (
     "health_port", "health_host", "page", "page_stays", "page_token_file", "page_hosts", "show",
-    "buyers", "opcua",
+    "buyers", "opcua", "page_users_file", "audit", "trust",
 )  # fmt: skip
 """What there is once in a device, however many cameras it has."""
 
@@ -122,6 +123,15 @@ def box_from_process(
 def config_from_process(file: Path | None, flags: Mapping[str, Any], only: str | None = None) -> EdgeConfig:
     """Resolve the settings of one camera with the environment of this process."""
     return load_camera(file, os.environ, flags, only).config
+
+
+def audit_file(cameras: Sequence[CameraSettings]) -> Path | None:
+    """Return the audit log of a device: as set, else beside the first roll record; None without either."""
+    config = cameras[0].config
+    if config.audit.file is not None:
+        return config.audit.file
+    records = [one.config.roll_record for one in cameras if one.config.roll_record is not None]
+    return log_beside(records[0]) if records else None
 
 
 def place_of(path: Any, name: str, key: str) -> Any:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator
 
 from edge.backends.registry import BACKENDS
 from edge.config.articles import ArticleSettings, with_article
+from edge.config.audit import AuditSettings
 from edge.config.auto_teach import AutoTeachSettings
 from edge.config.buyers import BuyerRules
 from edge.config.machine import MachineSettings
@@ -22,6 +23,7 @@ from edge.config.mqtt import MqttSettings
 from edge.config.opcua import OpcuaSettings
 from edge.config.roll_header import RollHeader, header_words
 from edge.config.stop import StopSettings
+from edge.config.trust import TrustSettings
 from edge.core.address import redact_credentials
 from edge.core.settings import OneOf, OwnPath, environment_values, own_path, resolved
 
@@ -31,7 +33,7 @@ Layers = dict[str, dict[str, Any]]
 ENVIRONMENT_PREFIX = "LOOMSIGHT_EDGE_"
 TABLES = (
     "providers", "score_thresholds", "grade_limits", "articles", "auto_teach", "page_hosts", "stop",
-    "machine", "mqtt", "opcua", "roll_header", "buyers",
+    "machine", "mqtt", "opcua", "roll_header", "buyers", "audit", "trust",
 )  # fmt: skip
 """Settings that the environment gives as JSON."""
 
@@ -114,6 +116,10 @@ class EdgeConfig(BaseModel):
         page_token_file: holds the secret that permits changes on the page; made if it is not there. None
             makes a new secret with every start.
         page_hosts: further names by which the page is called, for instance behind a proxy.
+        page_users_file: users of the page with their roles, as `loomsight user` writes them; None: who has
+            the secret of the page may change everything.
+        audit: where it is kept who did what.
+        trust: by which keys a bundle has to be signed.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
@@ -173,6 +179,9 @@ class EdgeConfig(BaseModel):
     page_stays: bool = False
     page_token_file: OwnPath | None = None
     page_hosts: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9.:-]+$")], ...] = ()
+    page_users_file: OwnPath | None = None
+    audit: AuditSettings = AuditSettings()
+    trust: TrustSettings = TrustSettings()
 
     @field_validator("camera")
     @classmethod

@@ -90,6 +90,12 @@ class ContractError(LoomsightError):
     exit_code = 31
 
 
+class SignatureError(LoomsightError):
+    """A bundle is not signed by a key that this device trusts."""
+
+    exit_code = 33
+
+
 class BackendError(LoomsightError):
     """An inference runtime cannot be used on this device."""
 
@@ -118,6 +124,12 @@ class BrokerError(LoomsightError):
     """The MQTT broker cannot be reached, or does not authorise this device."""
 
     exit_code = 43
+
+
+class AuditError(LoomsightError):
+    """An audit log is missing, or is not what was written."""
+
+    exit_code = 44
 
 
 class DatasetError(LoomsightError):

@@ -21,9 +21,9 @@ from edge.machine.shared import Delivery
 from edge.roll.database import open_for_reading
 
 
-def delivery_to(machine: MachineSettings) -> Delivery:
+def delivery_to(machine: MachineSettings, released: Callable[[str], None] = lambda _: None) -> Delivery:
     """Return what delivers stops to a machine of one camera; see `choose_line` for what it raises."""
-    return StopDelivery(choose_line(machine), machine)
+    return StopDelivery(choose_line(machine), machine, released)
 
 
 def choose_stops(

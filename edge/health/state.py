@@ -68,6 +68,7 @@ class Health:
         self.heartbeat_is_lost = False
         self._record_is_blocked = record_is_blocked
         self._record_replaced: Callable[[], str | None] = lambda: None
+        self._audit_problem: Callable[[], str | None] = lambda: None
         self._clock = clock
         self._start_s = clock()
         self._finished_s: float | None = None
@@ -78,14 +79,17 @@ class Health:
         publisher: Publisher | None,
         record_is_blocked: Callable[[], bool],
         record_replaced: Callable[[], str | None] = lambda: None,
+        audit_problem: Callable[[], str | None] | None = None,
     ) -> None:
         """Take in what is known once the model is open.
 
         Args:
             record_replaced: says what became of the roll record while it was written; None if nothing did.
+            audit_problem: says why the audit log cannot be written; None if it can.
         """
         self.stops, self.publisher = stops, publisher
         self._record_is_blocked, self._record_replaced = record_is_blocked, record_replaced
+        self._audit_problem = audit_problem or self._audit_problem
 
     def update(self, state: RunState, detections: object) -> None:
         """Take in one finished frame, or the silence of the camera; an observer of the pipeline."""
@@ -163,6 +167,11 @@ class Health:
         """What became of the roll record while it was written; None if nothing did."""
         return self._record_replaced()
 
+    @property
+    def audit_problem(self) -> str | None:
+        """Why the audit log cannot be written; None if it can."""
+        return self._audit_problem()
+
     def _warnings(self) -> list[str]:
         run = self.snapshot
         down = run.camera_down if run else None
@@ -170,6 +179,7 @@ class Health:
             f"the camera is down: {down}": down is not None,
             "the roll record cannot be written": self._record_is_blocked(),
             f"{self.record_replaced} A new one is written.": self.record_replaced is not None,
+            f"{self.audit_problem} Its entries wait.": self.audit_problem is not None,
             "the machine cannot be reached": self.machine_is_away,
             "the machine does not take the heartbeat": self.heartbeat_is_lost,
             f"the broker cannot be reached: {self._why_away}": self.broker_is_away,

@@ -18,6 +18,7 @@ from edge.backends.description import BackendOptions
 from edge.backends.onnxruntime import read_contract
 from edge.backends.protocol import Backend, OpenBackend
 from edge.bundle.opening import Bundle, demo_bundle_path, open_bundle
+from edge.bundle.signing import check_trusted
 from edge.bundle.store import bundle_path
 from edge.config.edge import EdgeConfig
 from edge.core.contract import ModelContract
@@ -44,11 +45,11 @@ class Models:
         """Return the bundle that the settings name.
 
         Raises:
-            ModelError, ContractError: if it is missing, damaged or changed.
+            ModelError, ContractError, SignatureError: see `trusted_bundle`.
         """
         path = bundle_path(config.model or demo_bundle_path())
         if path not in self._bundles:
-            self._bundles[path] = open_bundle(path)
+            self._bundles[path] = trusted_bundle(path, config)
         return self._bundles[path]
 
     def open(self, config: EdgeConfig, stack: ExitStack) -> tuple[OpenBackend, ModelContract]:
@@ -80,6 +81,20 @@ class Models:
         if key not in self._checked:
             check_golden(bundle, backend, contract)
             self._checked.add(key)
+
+
+def trusted_bundle(path: Path, config: EdgeConfig) -> Bundle:
+    """Open a bundle, and see that it is signed as the settings ask for.
+
+    Raises:
+        ModelError, ContractError: if it is missing, damaged or changed.
+        SignatureError: if none of the device's keys has signed it.
+    """
+    bundle = open_bundle(path)
+    key = check_trusted(bundle, config.trust.keys, config.trust.revoked)
+    if key is not None:
+        logger.info("model %s is signed by the key %s", path, key.name)
+    return bundle
 
 
 def open_model(config: EdgeConfig, stack: ExitStack) -> tuple[OpenBackend, ModelContract]:

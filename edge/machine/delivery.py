@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from queue import Empty, Full, Queue
 
@@ -86,13 +87,17 @@ class StopDelivery:
     Args:
         line: reaches the machine.
         settings: retries, times.
+        released: called with the name of the machine once the signal is taken back.
     Attributes:
         is_reachable: None before the first look.
         is_running: whether the machine runs; None if it does not say.
     """
 
-    def __init__(self, line: StopLine, settings: MachineSettings) -> None:
+    def __init__(
+        self, line: StopLine, settings: MachineSettings, released: Callable[[str], None] = lambda _: None
+    ) -> None:
         self._line = line
+        self._released = released
         self._settings = settings
         self._queue: Queue[StopRequest] = Queue(MOST_WAITING)
         self._news: deque[OwnNews] = deque(maxlen=1000)
@@ -222,6 +227,7 @@ class StopDelivery:
             self._reached(False, self._problem_of(error))
             return False
         self._release_s = None
+        self._released(self._line.name)
         return True
 
     def _probe(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Protocol
@@ -61,10 +61,12 @@ class Machines:
 
     Args:
         stack: closes them.
+        released: see `StopDelivery`.
     """
 
-    def __init__(self, stack: ExitStack) -> None:
+    def __init__(self, stack: ExitStack, released: Callable[[str], None] = lambda _: None) -> None:
         self._stack = stack
+        self._released = released
         self._machines: dict[MachineSettings, _Machine] = {}
 
     def delivery(self, settings: MachineSettings) -> Delivery:
@@ -75,7 +77,7 @@ class Machines:
         """
         machine = self._machines.get(settings)
         if machine is None:
-            delivery = StopDelivery(choose_line(settings), settings)
+            delivery = StopDelivery(choose_line(settings), settings, self._released)
             machine = self._machines[settings] = _Machine(self._stack.enter_context(delivery))
         return machine.way()
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from edge.audit.entry import Head
 from edge.config.edge import EdgeConfig
 from edge.config.mqtt import password_of
 from edge.core.errors import ConfigError
@@ -14,9 +16,15 @@ if TYPE_CHECKING:
     from edge.mqtt.publisher import Publisher
 
 
-def choose_publisher(config: EdgeConfig, camera: str) -> Publisher | None:
+def choose_publisher(
+    config: EdgeConfig, camera: str, audit_head: Callable[[], Head | None] | None = None
+) -> Publisher | None:
     """Return what sends events; None if no broker is named.
 
+    Args:
+        config: of the camera.
+        camera: its name.
+        audit_head: gives the newest entry of the audit log; None without one.
     Raises:
         ConfigError: if there is no record to send from, or the password or a certificate cannot be read.
         ImportError: if paho-mqtt is not installed.
@@ -31,4 +39,4 @@ def choose_publisher(config: EdgeConfig, camera: str) -> Publisher | None:
     from edge.mqtt.publisher import Publisher
 
     outbox = Outbox(config.roll_record, settings.most_waiting)
-    return Publisher(outbox, settings, password_of(settings, os.environ), camera)
+    return Publisher(outbox, settings, password_of(settings, os.environ), camera, audit_head)

@@ -51,6 +51,15 @@ class EventMessage(_OfRoll):
     data: dict[str, Any] | None = Field(description="The same for a program to read.")
 
 
+class AuditHead(BaseModel):
+    """Name the newest entry of the audit log: keep it, and a log whose end is cut off later is found."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    number: int = Field(ge=1)
+    digest: str = Field(description="SHA-256 of the entry, hexadecimal.")
+
+
 class StatusMessage(BaseModel):
     """Tell whether this device is there. Topic `PREFIX/BOX/status`, retained; `lost` is the last will.
 
@@ -63,6 +72,9 @@ class StatusMessage(BaseModel):
     state: Literal["running", "ended", "lost", "check"]
     loomsight: str = Field(description="Version of the program.")
     camera: str = Field(description="Name of the camera.")
+    audit: AuditHead | None = Field(
+        default=None, description="Newest entry of the audit log; null: there is none, or not known."
+    )
 
 
 MESSAGES: Final[dict[str, type[BaseModel]]] = {

@@ -11,11 +11,12 @@ from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import replace
 from hashlib import sha256
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from typing_extensions import Self
 
 from edge import __version__
+from edge.audit.entry import Head
 from edge.config.mqtt import MqttSettings
 from edge.core.counted import counted
 from edge.core.events import RecordedEvent
@@ -42,6 +43,9 @@ MOST_OF_A_NAME: Final = 65
 STEADY_S: Final = 60.0
 """A connection that lasts for so long has a name of its own."""
 
+STATUS_EVERY_S: Final = 60.0
+"""The newest entry of the audit log is told so often, if there is a newer one."""
+
 RECORD_PAUSE_S: Final = 1.0
 """A record that cannot be read is left alone for so long."""
 
@@ -58,6 +62,7 @@ class Publisher:
         settings: with a broker.
         password: None for none.
         camera: its name, for the status.
+        audit_head: gives the newest entry of the audit log, for the status; None without one.
     Attributes:
         outbox: as given.
         is_connected: None before the first try.
@@ -69,9 +74,16 @@ class Publisher:
     """
 
     def __init__(
-        self, outbox: Outbox, settings: MqttSettings, password: str | None = None, camera: str = ""
+        self,
+        outbox: Outbox,
+        settings: MqttSettings,
+        password: str | None = None,
+        camera: str = "",
+        audit_head: Callable[[], Head | None] | None = None,
     ) -> None:
         self.outbox = outbox
+        self._audit_head = audit_head or (lambda: None)
+        self._told_head: Head | None = None
         self._settings = settings
         self._camera = camera
         tls, will = tls_context(settings), self._status("lost")
@@ -202,7 +214,7 @@ class Publisher:
         """
         connection.send(None, STATUS, self._status("running"), retain=True)
         self._lanes.connected(started_s)
-        tidied_s = started_s
+        tidied_s = told_s = started_s
         while True:
             is_ending = self._end.is_set()  # see `_send_all`
             is_all = self._fill(connection)
@@ -215,6 +227,9 @@ class Publisher:
                     return
                 if now_s - started_s >= STEADY_S:
                     self._reports.holds()
+            if now_s - told_s >= STATUS_EVERY_S:
+                told_s = now_s
+                self._tell_head(connection)
             is_empty = is_all and not connection.unacknowledged
             if is_ending and (is_empty or self._is_late):
                 self._is_done = True
@@ -342,8 +357,16 @@ class Publisher:
     def _new_lanes(self) -> Lanes:
         return Lanes(self._settings.root, MESSAGES.keys() - {STATUS}, self._settings.longest_pause_s)
 
+    def _tell_head(self, connection: Connection) -> None:
+        """Send the status again where the audit log has a newer entry than the broker knows."""
+        if self._audit_head() != self._told_head:
+            connection.send(None, STATUS, self._status("running"), retain=True)
+
     def _status(self, state: str) -> str:
-        status = {"state": state, "loomsight": __version__, "camera": self._camera}
+        status: dict[str, Any] = {"state": state, "loomsight": __version__, "camera": self._camera}
+        head = self._audit_head() if state in ("running", "ended") else None
+        if head is not None:
+            self._told_head, status["audit"] = head, head._asdict()
         return StatusMessage.model_validate(status).model_dump_json()
 
 

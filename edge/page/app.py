@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
@@ -14,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
+from edge.audit.who import user_named
 from edge.config.edge import RollName
 from edge.core.detections import UNCLASSIFIED
 from edge.core.errors import ConfigError, LoomsightError, OutputError, RecordError
@@ -32,6 +34,7 @@ from edge.roll.reviews import Review, Verdict, record_review
 from edge.teach.values import TeachingRequest
 from edge.web.body import asked_for
 from edge.web.door import Addresses
+from edge.web.permitted import permitted, person_of
 from edge.web.responses import EventStream, JsonAnswer, RefusedError, Viewers, shipped_file
 
 logger = logging.getLogger(__name__)
@@ -129,6 +132,12 @@ class CameraPage:
             "GET /frames/{number}": self.frame,
             "GET /sheet.json": self._sheet.places,
             "GET /sheet.png": self._sheet.image,
+            **{address: permitted(address, change) for address, change in self._changes().items()},
+        }
+
+    def _changes(self) -> dict[str, Callable[[Request], Awaitable[Response]]]:
+        """Return what answers requests that change something; who may make them: `edge.accounts`."""
+        return {
             "POST /reviews": self.review,
             "POST /rolls": self.next_roll,
             "POST /teaching": self.teach,
@@ -225,10 +234,21 @@ class CameraPage:
         if recorder is None:
             raise RefusedError(409, "There is no roll record: start edge-run with --roll-record.")
         self._check_class(asked)
-        review = Review(asked.verdict, asked.class_name)
-        if not await self._beside(lambda: record_review(recorder.path, asked.id, review)):
+        who = person_of(request).name
+        review = Review(asked.verdict, asked.class_name, who)
+        if not await self._beside(lambda: self._recorded(recorder.path, asked.id, review)):
             raise RefusedError(404, "There is no such defect in the record.")
         return JsonAnswer({"id": asked.id, **review._asdict()})
+
+    def _recorded(self, record: Path, event_id: str, review: Review) -> bool:
+        """Record a verdict, and note it in the audit log; False if there is no such defect."""
+        done = record_review(record, event_id, review)
+        if done == "no defect":
+            return False
+        if done == "new" and self.live.audit is not None:
+            self.live.audit.verdict(review.who, event_id, review)
+            self.live.audit.anchor(record)
+        return True
 
     def _check_class(self, asked: AskedReview) -> None:
         """Refuse a class that is none of the model, and one beside anything but a confirmation."""
@@ -246,7 +266,8 @@ class CameraPage:
             raise RefusedError(409, "Inspection is not running.")
         if self.live.snapshot.phase == "ended":
             raise RefusedError(409, FINISHED)
-        roll_request = RollRequest("operator", asked.name, asked.article, asked.id)
+        who = user_named(person_of(request).name)
+        roll_request = RollRequest("operator", asked.name, asked.article, asked.id, who=who)
         try:
             is_new = await self._beside(lambda: changes.ask(roll_request))
         except ConfigError as error:
@@ -265,6 +286,9 @@ class CameraPage:
             teaching.ask(asked.request)
         except ConfigError as error:
             raise RefusedError(409, str(error)) from error
+        if self.live.audit is not None:
+            article = self.live.snapshot.run.terms.article
+            self.live.audit.teaching(person_of(request).name, asked.request, article)
         return JsonAnswer({"request": asked.request}, 202)
 
     async def _beside(self, work: Callable[[], Result]) -> Result:

@@ -170,7 +170,7 @@ export class DefectList {
   fill(row, id) {
     const card = this.cards.get(id);
     const names = JSON.parse(card.querySelector(".verdicts").dataset.names);
-    const { verdict, named } = this.verdicts.get(id) || {};
+    const { verdict, named, who } = this.verdicts.get(id) || {};
     row.replaceChildren();
     const button = (className, text, label, next, name = null) => {
       const made_ = made("button", className, text);
@@ -180,7 +180,8 @@ export class DefectList {
       return made_;
     };
     if (verdict) {
-      row.append(made("span", "stamp", named ? `✓ ${named}` : STAMPS[verdict]), button("undo", "↶ Undo", "Undo", "undone"));
+      const said = named ? `✓ ${named}` : STAMPS[verdict];
+      row.append(made("span", "stamp", who ? `${said} · ${who}` : said), button("undo", "↶ Undo", "Undo", "undone"));
     } else {
       row.append(button("yes", "✓ Yes", "Confirm, it is a defect", "confirmed"),
         ...names.map((name) => button("yes", `✓ ${name}`, `It is ${name}`, "confirmed", name)),
@@ -194,7 +195,7 @@ export class DefectList {
     try {
       const answer = await tell("/reviews", name ? { id, verdict, class_name: name } : { id, verdict });
       this.say("");
-      this.onVerdict(answer.id, answer.verdict, answer.class_name);
+      this.onVerdict(answer.id, answer.verdict, answer.class_name, answer.who);
     } catch (error) {
       if (error instanceof Refusal && error.status === 401) {
         this.large.close();

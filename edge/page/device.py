@@ -13,6 +13,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 
+from edge.accounts.guard import CommonToken, Guard
 from edge.health.metrics import metrics_text
 from edge.health.state import Healths, healthz
 from edge.page.app import SHIPPED, CameraPage
@@ -55,7 +56,7 @@ def pages_of(lives: Mapping[str | None, LivePage]) -> Pages:
     return {name: CameraPage(live, one) for name, live in lives.items()}
 
 
-def device_app(pages: Pages, address: Address, token: str, names: Sequence[str]) -> Starlette:
+def device_app(pages: Pages, address: Address, token: str | Guard, names: Sequence[str]) -> Starlette:
     """Return the application of a device, with all its addresses.
 
     The only camera has its page at the first address. Several have theirs below their names, and an
@@ -64,7 +65,7 @@ def device_app(pages: Pages, address: Address, token: str, names: Sequence[str])
     Args:
         pages: of its cameras.
         address: that is bound.
-        token: permits changes, and beyond this machine reading, too.
+        token: permits changes, and beyond this machine reading, too; of several people what knows theirs.
         names: further names of this device.
     """
     if None in pages:
@@ -72,7 +73,8 @@ def device_app(pages: Pages, address: Address, token: str, names: Sequence[str])
     else:
         addresses = _addresses_of_several(pages)
         empty_pages = [*INDEX, *(f"/{name}{path}" for name in pages for path in SHIPPED)]
-    rules = Rules(address.host, names, token, empty_pages)
+    guard = CommonToken(token) if isinstance(token, str) else token
+    rules = Rules(address.host, names, guard=guard, open_paths=empty_pages)
     probes = _probes({name: page.live.health for name, page in pages.items()})
     return behind_door({**addresses, **probes}, rules)
 

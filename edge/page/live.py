@@ -21,6 +21,7 @@ from edge.page.grade import GradeSoFar, graded
 from edge.page.past import Past
 from edge.page.snapshot import DEFECTS_S, Phase, Recent, RunCounts, Snapshot, counts_of
 from edge.page.trouble import troubles
+from edge.pipeline.audited import RunAudit
 from edge.pipeline.changes import RollChanges
 from edge.pipeline.run_state import RunSnapshot, RunState
 from edge.pipeline.teaching import TeachingInRun
@@ -84,6 +85,7 @@ class LivePage:
         frames: gives the frames again when inspection is finished.
         past: what was wrong during the run.
         recorded_grade: of the roll in the record, as it was read last; None without a record.
+        audit: notes what people change; None without an audit log.
     """
 
     def __init__(
@@ -103,6 +105,7 @@ class LivePage:
         self.changes: RollChanges | None = None
         self.taught: Callable[[], ArticleFile | None] = _nothing
         self.teaching: TeachingInRun | None = None
+        self.audit: RunAudit | None = None
         nothing = RunCounts(0.0, 0, 0, 0, 0, 0, 0.0)
         self.snapshot = Snapshot("starting", time.monotonic(), nothing, RunState().snapshot())
         self.blocks: tuple[InspectedBlock, ...] = ()
@@ -143,6 +146,7 @@ class LivePage:
         changes: RollChanges | None = None,
         taught: Callable[[], ArticleFile | None] | None = None,
         teaching: TeachingInRun | None = None,
+        audit: RunAudit | None = None,
     ) -> None:
         """Take in what is known once the model is open. Called before the run."""
         self.class_names = tuple(class_names)
@@ -150,6 +154,7 @@ class LivePage:
         self.changes = changes
         self.taught = taught or _nothing
         self.teaching = teaching
+        self.audit = audit
 
     def update(self, state: RunState, records: list[DetectionRecord]) -> None:
         """Take in a frame, or the silence of the camera. Called by inspection."""
@@ -202,6 +207,7 @@ class LivePage:
             defect_count=self.recorder.defects_recorded if self.recorder is not None else run.roll_defects,
             latency_ms=run.latency.quantiles(),
             age_ms=run.age.quantiles() if self.device.is_live else None,
+            audit_waits=health.audit_problem is not None,
             record_waits=self.recorder is not None and self.recorder.is_blocked,
             record_replaced=self.recorder is not None and self.recorder.replaced is not None,
             broker_away=health.broker_is_away,

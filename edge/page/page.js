@@ -55,14 +55,14 @@ function showFrame(number) {
   at("cloth").scrollIntoView({ block: "center", behavior: "smooth" });
 }
 
-function take(id, verdict, named) {
-  note(id, verdict, named);
+function take(id, verdict, named, who) {
+  note(id, verdict, named, who);
   drawMap();
 }
 
-function note(id, verdict, named) {
+function note(id, verdict, named, who) {
   if (verdict === "undone") verdicts.delete(id);
-  else verdicts.set(id, { verdict, named });
+  else verdicts.set(id, { verdict, named, who });
   list.stamp(id);
 }
 
@@ -236,7 +236,7 @@ function takeRoll(answer) {
   roll.defects.push(...answer.defects);
   roll.forgotten += answer.forgotten; // before what a run without a record still has
   if (answer.gaps) roll.gaps = answer.gaps;
-  for (const [id, verdict, named] of answer.verdicts) note(id, verdict, named);
+  for (const [id, verdict, named, who] of answer.verdicts) note(id, verdict, named, who);
   at("roll").textContent = [answer.name || "loomsight", answer.article].filter(Boolean).join(" · ");
   at("events").replaceChildren(...answer.events.map((one) => item(
     "", text("time", one.utc.slice(0, 19).replace("T", " ")), " ", text("strong", one.kind), ` ${one.detail}`)));

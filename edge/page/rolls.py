@@ -154,7 +154,7 @@ def _from_record(db: sqlite3.Connection, head: RollCells, known: Known) -> dict[
 
 
 def _verdicts(db: sqlite3.Connection, roll_id: str, after: int) -> tuple[list[list[str | None]], int]:
-    """Return what people said since: id of the defect, verdict, class that they gave it."""
+    """Return what people said since: id of the defect, verdict, class that they gave it, their name."""
     new = reviews_after(db, roll_id, after)
     return [[event_id, *review] for _, event_id, review in new], new[-1][0] if new else after
 

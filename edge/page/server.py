@@ -11,6 +11,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Final
 
+from edge.accounts.guard import DeviceUsers, guard_of
 from edge.config.edge import EdgeConfig
 from edge.core.errors import ConfigError, OutputError
 from edge.core.files import cannot_write, rename_without_replacing
@@ -47,7 +48,8 @@ def serve(
         lives: what their pages show; none where no page is served.
         stack: ends it.
     Raises:
-        ConfigError: if the page's address is taken or not ours, or the token's file is no such thing.
+        ConfigError: if the page's address is taken or not ours, or the file of the token or of the users
+            is no such thing.
         OutputError: if the port of health is.
         MissingPackageError: if a server does not start.
     """
@@ -62,13 +64,15 @@ def serve(
 def _serve_page(config: EdgeConfig, address: Address, pages: Pages, stack: ExitStack) -> str:
     """Serve everything; the address with the token goes to stderr, once. A token of a file is not shown."""
     token = page_token(config.page_token_file)
+    guard = guard_of(config.page_users_file, token)
     bound = stack.enter_context(bound_socket(address.host, address.port, "--page"))
-    app = device_app(pages, address, token, config.page_hosts)
+    app = device_app(pages, address, guard, config.page_hosts)
     most = MOST_CONNECTIONS + MOST_VIEWERS * (len(pages) - 1)
     at_end = [page.close for page in pages.values()]
     stack.enter_context(WebServer(app, bound, "page", at_end=at_end, most_connections=most))
     url = address.url(bound.getsockname()[1])
-    url += "" if config.page_token_file else f"#token={token}"
+    has_users = isinstance(guard, DeviceUsers) and guard.has_users
+    url += "" if config.page_token_file or has_users else f"#token={token}"
     say(f"page: {url}")
     if not address.is_local:
         logger.warning("the page is open to the network, and http is not encrypted: see docs/page.md")

@@ -18,6 +18,7 @@ from edge.teach.article_file import SHEET_NAME, ArticleFile, SheetPlace
 from edge.teach.contact_sheet import CELL_PX, COLUMNS, TEXT_PX
 from edge.teach.marks import mark_place, marked_places, teach_again_command
 from edge.web.body import asked_for
+from edge.web.permitted import person_of
 from edge.web.responses import JsonAnswer, RefusedError
 
 Result = TypeVar("Result")
@@ -76,6 +77,9 @@ class SheetPages:
         if asked.number not in {place.number for place in article.manifest.places}:
             raise RefusedError(404, f"The contact sheet has no place {asked.number}.")
         marked = await self._beside(lambda: mark_place(article, asked.number, is_defect=asked.is_defect))
+        if self._live.audit is not None:
+            who, name = person_of(request).name, article.manifest.article
+            self._live.audit.mark(who, name, asked.number, is_defect=asked.is_defect)
         return JsonAnswer(marks_json(article, marked))
 
     def _article(self) -> ArticleFile:

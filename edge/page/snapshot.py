@@ -71,6 +71,7 @@ class Snapshot:
     latency_ms: LatencyQuantiles | None = None
     age_ms: LatencyQuantiles | None = None
     record_waits: bool = False
+    audit_waits: bool = False
     record_replaced: bool = False
     broker_away: bool = False
     broker_refuses: bool = False

@@ -166,6 +166,7 @@ HELPERS: Final = {
     "teach": "learning of the article",
     "mqtt": "messages to the broker",
     "page": "this page",
+    "audit log": "the log of who did what",
     "terminal": "the view in the terminal",
     "health": "the health check",
     "kinds of defects": "the kinds of defects",
@@ -210,6 +211,9 @@ def _of_the_record(now: Snapshot) -> list[Trouble]:
         found.append(
             Trouble("bad", "record", "Results cannot be saved. They wait.", "Disk full? Free some space.")
         )
+    if now.audit_waits:
+        text = "Who does what cannot be noted now. It waits."
+        found.append(Trouble("warn", "audit", text, "Disk full? Free some space."))
     if now.record_replaced:
         text = "The file of results was removed. A new one is written."
         found.append(Trouble("bad", "record replaced", text, "Tell the person who looks after the device."))

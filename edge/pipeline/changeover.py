@@ -22,7 +22,7 @@ from edge.core.latency import StageClock
 from edge.decisions.choose import check_rules
 from edge.decisions.stops import Stops
 from edge.inference.inspector import Inspector
-from edge.inference.model import contract_of
+from edge.inference.model import contract_of, trusted_bundle
 from edge.pipeline.changes import RollPlan, RollRequest
 from edge.reference.second_look import FirstLook, Looker, SecondLook
 from edge.reference.statistics import Moments
@@ -86,6 +86,11 @@ class Changeover:
     def __exit__(self, *error: object) -> None:
         self._opened.close()
 
+    @property
+    def model_path(self) -> Path:
+        """The bundle, or the ONNX file, that is in use."""
+        return self._model_path
+
     def head(self) -> RollHead:
         """Return what the record is to know of the roll that passes."""
         config = self.config
@@ -113,7 +118,9 @@ class Changeover:
         if request.name is not None and has_roll(config.roll_record, request.name):
             raise ConfigError(f"The record has a roll '{request.name}' already.", "Name another one.")
         path = _model_path(config)
-        as_published = self._as_published if path == self._model_path else contract_of(open_bundle(path))
+        as_published = (
+            self._as_published if path == self._model_path else contract_of(trusted_bundle(path, config))
+        )
         contract = as_published.with_thresholds(config.score_thresholds)
         if config.reference is not None:
             digest = self._digest if path == self._model_path else model_digest_of(open_bundle(path))

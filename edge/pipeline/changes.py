@@ -39,7 +39,7 @@ class RollRequest:
         article: None for the one before.
         request_id: one that came before is not done again.
         knew: of a replay: whether the recorded run used an article file that was learnt; None if none is.
-        who: name of the user who asks; None where there are no users.
+        who: the person, as the audit log calls them; None if that is not known.
     """
 
     by: Origin

@@ -59,6 +59,7 @@ class Ledger:
         self._recorder = results.recorder
         self._stops = results.stops
         self._recording = results.recording
+        self._audit = results.audit
         self._plan = plan
         self._health = health
         self._reporters = reporters
@@ -161,6 +162,8 @@ class Ledger:
                 )
             name = self._recorder.roll_name or name
         state.end_roll(state.roll.following(plan.head.terms(name)))
+        if self._audit is not None:
+            self._audit.roll_changed(request, plan, name)
         self._tell(plan.events)
         if plan.class_names:
             state.class_names = plan.class_names
@@ -280,14 +283,20 @@ class Ledger:
     def _ask_reporters(self) -> bool:
         """Take what others have to say; True if there was anything."""
         events = [event for reporter in self._reporters for event in reporter.events()]
-        if events and self._recorder is not None:
-            self._recorder.take(events, self._state.coverage)
+        if events:
+            self._take(events)
         return bool(events)
 
     def _tell(self, events: Sequence[RecordedEvent]) -> None:
         """Record events; their places are in metres of the camera."""
         for event in events:
             logger.info("%s: %s", event.kind, event.detail)
+        self._take(events)
+
+    def _take(self, events: Sequence[RecordedEvent]) -> None:
+        """Bring events into the record, and those that somebody has to answer for into the audit log."""
+        if self._audit is not None:
+            self._audit.take(events, self._state.roll.terms.name)
         if self._recorder is not None:
             self._recorder.take(events, self._state.coverage)
 

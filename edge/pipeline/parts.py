@@ -12,6 +12,7 @@ from edge.cloth.optics import OpticsWatch
 from edge.core.events import Reporter, utc_now
 from edge.decisions.stops import Stops
 from edge.inference.inspector import Inspector
+from edge.pipeline.audited import RunAudit
 from edge.pipeline.changes import RollChanges, RollPlan, RollRequest
 from edge.pipeline.run_state import Limits, Observer
 from edge.pipeline.teaching import TeachingInRun
@@ -92,6 +93,7 @@ class Results:
         stops: decides about stopping the machine, where a position is known; None to decide nothing.
         recording: keeps the frames as they come to inspection; not yet entered; None for none.
         reporters: asked after each frame, and while the camera is silent, for events to record.
+        audit: writes the audit log; None for none.
         observers: called after each frame, and now and then, with no detections, while no frame comes.
     """
 
@@ -100,5 +102,6 @@ class Results:
     recorder: RollRecorder | None = None
     stops: Stops | None = None
     recording: Recording | None = None
+    audit: RunAudit | None = None
     reporters: Sequence[Reporter] = ()
     observers: Sequence[Observer] = ()

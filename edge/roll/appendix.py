@@ -74,10 +74,14 @@ def _records(technical: Technical, most: int) -> str:
     if not technical.defects:
         return ""
     shown = technical.defects[:most]
-    if any(one.image for one in shown):
-        drawn = table(("no", "id", "image"), [(one.number, one.event_id, one.image) for one in shown], (0,))
-    else:
-        drawn = table(("no", "id"), [(one.number, one.event_id) for one in shown], (0,))
+    columns: dict[str, list[object]] = {
+        "no": [one.number for one in shown],
+        "id": [one.event_id for one in shown],
+        "verdict by": [one.verdict_by or "" for one in shown],
+        "image": [one.image or "" for one in shown],
+    }
+    kept = {name: cells for name, cells in columns.items() if any(cells)}
+    drawn = table(tuple(kept), list(zip(*kept.values(), strict=True)), (0,))
     return _part("Defects", drawn, len(technical.defects), most)
 
 

@@ -25,6 +25,7 @@ OF_A_ROLL: Final = (
     ("headers", "roll_id = ?"),
     ("reviews", "roll_id = ?"),
     ("namings", "review_id IN (SELECT review_id FROM reviews WHERE roll_id = ?)"),
+    ("reviewers", "review_id IN (SELECT review_id FROM reviews WHERE roll_id = ?)"),
     ("shapes", "event_id IN (SELECT event_id FROM defects WHERE roll_id = ?)"),
     ("small_images", "event_id IN (SELECT event_id FROM defects WHERE roll_id = ?)"),
     ("kinds", "event_id IN (SELECT event_id FROM defects WHERE roll_id = ?)"),

@@ -252,7 +252,11 @@ def _technical(roll: Roll, zone: tzinfo | None) -> parts.Technical:
         ),
         defects=tuple(
             parts.DefectRecord(
-                number=number, event_id=row.event_id, image=row.image, box_xyxy_px=row.box_xyxy_px
+                number=number,
+                event_id=row.event_id,
+                image=row.image,
+                box_xyxy_px=row.box_xyxy_px,
+                verdict_by=row.verdict_by,
             )
             for number, row in enumerate(roll.defects, start=1)
         ),

@@ -27,6 +27,7 @@ class DefectRow:
         box_xyxy_px: in its image; None if it has none.
         verdict: a person's, `confirmed` or `rejected`; None if nobody gave one.
         named: class that a person gave it; None if nobody did.
+        verdict_by: name of that person; None if the record does not have it.
     """
 
     event_id: str
@@ -37,6 +38,7 @@ class DefectRow:
     utc: str
     verdict: str | None = None
     named: str | None = None
+    verdict_by: str | None = None
 
     @property
     def called(self) -> str:

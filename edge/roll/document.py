@@ -240,6 +240,7 @@ class DefectRecord(Part):
     box_xyxy_px: tuple[float, float, float, float] | None = Field(
         description="Left, top, right and bottom in that image, px; null: not known."
     )
+    verdict_by: str | None = Field(description="User who gave the verdict; null: none, or not known.")
 
 
 class Technical(Part):

@@ -188,7 +188,7 @@ class _Reader:
                 box = None
                 self._damaged["defects"] += 1
             review = reviews.get(cells.event_id)
-            judged = (None, None) if review is None else review
+            judged = (None, None, None) if review is None else review
             yield DefectRow(
                 cells.event_id, cells.defect, cells.points, cells.picture, box, cells.utc, *judged
             )

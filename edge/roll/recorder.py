@@ -15,6 +15,7 @@ from edge.cloth.defects import ClothDefect
 from edge.core.counted import counted
 from edge.core.errors import LoomsightError, OutputError, RecordError
 from edge.core.events import RecordedEvent, new_id, utc_now
+from edge.roll.audit_heads import AuditHead, write_head
 from edge.roll.carry import succeed
 from edge.roll.database import DAMAGE_ERRORS, RecordFile, described, is_damage
 from edge.roll.outbox import Outbox
@@ -60,6 +61,7 @@ class RollRecorder:
         id_of: gives the id of a defect, in metres of the camera; None leaves it to the recorder.
         outbox: what is recorded waits there, too, to be sent; None if nothing is.
         small_image_of: gives a JPEG of a defect for the record; None if there is none.
+        audit_head: gives the name of the audit log and its newest entry, to be kept with each change.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class RollRecorder:
         id_of: Callable[[ClothDefect], str | None] = lambda _: None,
         outbox: Outbox | None = None,
         small_image_of: Callable[[ClothDefect], bytes | None] = lambda _: None,
+        audit_head: Callable[[], AuditHead] = lambda: ("", None),
     ) -> None:
         self._path = path
         self._head = head
@@ -79,6 +82,7 @@ class RollRecorder:
         self._id_of = id_of
         self._outbox = outbox
         self._small_image_of = small_image_of
+        self._audit_head = audit_head
         self._file: RecordFile | None = None
         self._waiting = Waiting()
         self._written_s = 0.0
@@ -369,6 +373,7 @@ class RollRecorder:
         try:
             with file.transaction() as db:
                 self._waiting.write(db)
+                write_head(db, *self._audit_head())
         except DAMAGE_ERRORS:
             if self._blocked_since:
                 now.events.pop()

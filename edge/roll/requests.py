@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from edge.audit.who import command_line
 from edge.core.errors import ConfigError, RecordError
 from edge.core.events import new_id, utc_now
 from edge.roll.database import BUSY_MS, described, open_for_reading
@@ -36,6 +37,7 @@ class Request:
     request_id: str
     name: str | None
     article: str | None
+    who: str | None = None
 
 
 def unanswered(db: sqlite3.Connection) -> tuple[list[Request], list[int]]:
@@ -63,11 +65,11 @@ def _request(request_id: object, request: object) -> Request:
     if not isinstance(request_id, str) or not isinstance(request, str):
         raise ValueError("it holds no text")
     fields = json.loads(request)
-    if not isinstance(fields, dict) or not fields.keys() <= {"name", "article"}:
+    if not isinstance(fields, dict) or not fields.keys() <= {"name", "article", "who"}:
         raise ValueError("it names neither a roll nor an article")
     if not all(text is None or isinstance(text, str) for text in fields.values()):
         raise ValueError("a name is no text")
-    return Request(request_id, fields.get("name"), fields.get("article"))
+    return Request(request_id, fields.get("name"), fields.get("article"), fields.get("who"))
 
 
 def drop(db: sqlite3.Connection, numbers: Sequence[int]) -> None:
@@ -98,7 +100,7 @@ def ask_next_roll(
     try:
         with closing(_opened(path)) as db:
             request_id = new_id()
-            request = json.dumps({"name": name, "article": article})
+            request = json.dumps({"name": name, "article": article, "who": command_line()})
             db.execute("INSERT INTO requests VALUES (?, ?, ?, NULL)", (request_id, request, utc_now()))
             answer = _answer(db, path, request_id, patience_s)
     except sqlite3.OperationalError as error:

@@ -11,10 +11,15 @@ from urllib.parse import quote
 
 from edge.core.events import new_id, utc_now
 from edge.roll.database import BUSY_MS, described
+from edge.roll.schema import REVIEWERS
 
 Verdict = Literal["confirmed", "rejected", "undone"]
 VERDICTS: Final[Mapping[object, Verdict]] = {word: word for word in get_args(Verdict)}
 HOLDING: Final = ("confirmed", "rejected")
+
+
+Recorded = Literal["new", "known", "no defect"]
+"""What became of a review that was to be recorded."""
 
 
 class Review(NamedTuple):
@@ -22,24 +27,26 @@ class Review(NamedTuple):
 
     Attributes:
         class_name: that they gave it; None if they left it at that of the detector.
+        who: name of the user; None if the device has no users, or a record of an older program none.
     """
 
     verdict: Verdict
     class_name: str | None = None
+    who: str | None = None
 
 
-def record_review(path: Path, event_id: str, review: Review) -> bool:
+def record_review(path: Path, event_id: str, review: Review) -> Recorded:
     """Write a review beside the run that writes the record; it is on the disk when this returns.
 
-    The tables `reviews` and `namings` keep every one; the last one of a defect holds. The one that holds
-    already is not written again.
+    The tables `reviews`, `namings` and `reviewers` keep every one; the last one of a defect holds. The one
+    that holds already is not written again, but for another person who confirms or rejects.
 
     Args:
         path: of the record.
         event_id: of the defect.
         review: `undone` takes the last one back.
     Returns:
-        False if there is no such defect.
+        Whether it is new, was known already, or there is no such defect.
     Raises:
         RecordError: if the record is in use by another program for long.
         OutputError: if it cannot be written.
@@ -47,17 +54,21 @@ def record_review(path: Path, event_id: str, review: Review) -> bool:
     try:
         with closing(opened_for_writing(path)) as db:
             db.execute("BEGIN IMMEDIATE")
+            db.execute(REVIEWERS)
             defect = db.execute("SELECT roll_id FROM defects WHERE event_id = ?", (event_id,)).fetchone()
             if defect is None:
-                return False
-            if _standing(db, event_id) != review:
+                return "no defect"
+            is_new = not _is_same(_standing(db, event_id), review)
+            if is_new:
                 review_id = new_id()
                 row = (review_id, event_id, defect[0], review.verdict, utc_now())
                 db.execute("INSERT INTO reviews VALUES (?, ?, ?, ?, ?)", row)
                 if review.class_name is not None:
                     db.execute("INSERT INTO namings VALUES (?, ?)", (review_id, review.class_name))
+                if review.who is not None:
+                    db.execute("INSERT INTO reviewers VALUES (?, ?)", (review_id, review.who))
             db.execute("COMMIT")
-            return True
+            return "new" if is_new else "known"
     except sqlite3.Error as error:
         raise described(path, error) from error
 
@@ -75,17 +86,24 @@ def reviews_after(db: sqlite3.Connection, roll_id: str, number: int) -> list[tup
     """
     if not has_table(db, "reviews"):
         return []
-    named = has_table(db, "namings")
+    named, signed = has_table(db, "namings"), has_table(db, "reviewers")
     query = (
-        f"SELECT r.rowid, r.event_id, r.verdict, {'n.class_name' if named else 'NULL'} FROM reviews r "
+        f"SELECT r.rowid, r.event_id, r.verdict, {'n.class_name' if named else 'NULL'}, "
+        f"{'w.name' if signed else 'NULL'} FROM reviews r "
         f"{'LEFT JOIN namings n USING (review_id)' if named else ''} "
+        f"{'LEFT JOIN reviewers w USING (review_id)' if signed else ''} "
         "WHERE r.roll_id = ? AND r.rowid > ? ORDER BY r.rowid"
     )
     return [
-        (number, event_id, Review(VERDICTS[verdict], class_name if isinstance(class_name, str) else None))
-        for number, event_id, verdict, class_name in db.execute(query, (roll_id, number))
+        (number, event_id, Review(VERDICTS[verdict], _text(class_name), _text(who)))
+        for number, event_id, verdict, class_name, who in db.execute(query, (roll_id, number))
         if isinstance(event_id, str) and verdict in VERDICTS
     ]
+
+
+def _text(cell: object) -> str | None:
+    """Return a cell that should hold text; of a damaged one nothing."""
+    return cell if isinstance(cell, str) else None
 
 
 def has_table(db: sqlite3.Connection, name: str) -> bool:
@@ -94,13 +112,18 @@ def has_table(db: sqlite3.Connection, name: str) -> bool:
     return db.execute(query, (name,)).fetchone() is not None
 
 
+def _is_same(before: Review, now: Review) -> bool:
+    """Tell whether a verdict says nothing new: nobody takes back again what somebody took back."""
+    return before == now or before.verdict == now.verdict == "undone"
+
+
 def _standing(db: sqlite3.Connection, event_id: str) -> Review:
     query = (
-        "SELECT verdict, class_name FROM reviews LEFT JOIN namings USING (review_id) "
-        "WHERE event_id = ? ORDER BY reviews.rowid DESC LIMIT 1"
+        "SELECT verdict, class_name, name FROM reviews LEFT JOIN namings USING (review_id) "
+        "LEFT JOIN reviewers USING (review_id) WHERE event_id = ? ORDER BY reviews.rowid DESC LIMIT 1"
     )
     row = db.execute(query, (event_id,)).fetchone()
-    return Review(row[0], row[1]) if row else Review("undone")
+    return Review(*row) if row else Review("undone")
 
 
 def opened_for_writing(path: Path) -> sqlite3.Connection:

@@ -89,6 +89,22 @@ HEADERS: Final = """
     )
     """
 
+REVIEWERS: Final = """
+    CREATE TABLE IF NOT EXISTS reviewers (
+        review_id TEXT PRIMARY KEY REFERENCES reviews,
+        name TEXT NOT NULL
+    )
+    """
+
+AUDIT_HEADS: Final = """
+    CREATE TABLE IF NOT EXISTS audit_heads (
+        log TEXT NOT NULL,
+        number INTEGER NOT NULL,
+        digest TEXT NOT NULL,
+        utc TEXT NOT NULL
+    )
+    """
+
 LATER_TABLES: Final = (
     HEADERS,
     """
@@ -107,6 +123,8 @@ LATER_TABLES: Final = (
         class_name TEXT NOT NULL
     )
     """,
+    REVIEWERS,
+    AUDIT_HEADS,
     """
     CREATE TABLE IF NOT EXISTS shapes (
         event_id TEXT PRIMARY KEY REFERENCES defects,

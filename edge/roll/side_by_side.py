@@ -176,7 +176,14 @@ def _joined(one: DefectRow, other: DefectRow) -> DefectRow:
         points=points_of(defect),
         verdict=verdicts[0] if verdicts else None,
         named=better.named or one.named or other.named,
+        verdict_by=_judges(one, other, verdicts[0] if verdicts else None),
     )
+
+
+def _judges(one: DefectRow, other: DefectRow, verdict: str | None) -> str | None:
+    """Name who gave the verdict that counts."""
+    who = {row.verdict_by for row in (one, other) if row.verdict == verdict}
+    return ", ".join(sorted(name for name in who if name)) or None
 
 
 def _missed(view: str, roll: Roll, reached_m: float) -> list[GapRow]:

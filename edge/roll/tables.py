@@ -87,6 +87,7 @@ def print_roll(roll: Roll, as_json: bool) -> None:
                 "image": row.image,
                 "verdict": row.verdict,
                 "named": row.named,
+                "verdict_by": row.verdict_by,
             }
             for row in roll.defects
         ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,10 +15,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from edge.accounts.guard import CommonToken, Guard
 from edge.core.errors import LoomsightError
 from edge.process.supervised import note_here
 from edge.web.address import Names, host_name, is_loopback
 from edge.web.body import with_whole_body
+from edge.web.permitted import PERSON
 from edge.web.responses import JsonAnswer, RefusedError
 
 logger = logging.getLogger(__name__)
@@ -66,6 +67,7 @@ class Rules:
         host: name or number that is bound.
         names: further names of this device, for instance behind a proxy.
         token: permits changes, and beyond this device reading, too; None to need none.
+        guard: knows the tokens of several people, in place of one token.
         open_paths: what is served without a token.
         largest_body: bytes.
         needs_name: whether a request has to name the device; programs that check health often do not.
@@ -74,6 +76,7 @@ class Rules:
     host: str
     names: Sequence[str] = ()
     token: str | None = field(default=None, repr=False)
+    guard: Guard | None = field(default=None, repr=False)
     open_paths: Collection[str] = ()
     largest_body: int = LARGEST_BODY
     needs_name: bool = True
@@ -93,6 +96,7 @@ class Door:
     def __init__(self, app: ASGIApp, rules: Rules) -> None:
         self._app = app
         self._rules = rules
+        self._guard = rules.guard or (None if rules.token is None else CommonToken(rules.token))
         self._names = Names(rules.host, rules.names)
         self._open_paths = frozenset(rules.open_paths)
         self._is_behind_proxy = bool(rules.names) or not is_loopback(rules.host)
@@ -139,7 +143,7 @@ class Door:
         if self._is_foreign(headers, reads):
             raise RefusedError(403, "Another page asks for this.")
         if not (reads and (scope["path"] in self._open_paths or self._is_direct(scope, headers, name))):
-            self._check_token(headers)
+            self._check_token(scope, headers)
 
     def _called(self, headers: Headers) -> str:
         """Return the name by which the device is called; empty where none is needed."""
@@ -173,12 +177,18 @@ class Door:
             place == host or host_name(place) in self._names.further
         )  # fmt: skip
 
-    def _check_token(self, headers: Headers) -> None:
-        if self._rules.token is None:
+    def _check_token(self, scope: Scope, headers: Headers) -> None:
+        """Let nobody through without a token, and note whose it is."""
+        if self._guard is None:
             return
         scheme, _, given = headers.get("authorization", "").partition(" ")
-        is_right = hmac.compare_digest(given.strip().encode(), self._rules.token.encode())
-        if scheme.lower() != "bearer" or not is_right:
+        try:
+            person = self._guard.person(given.strip()) if scheme.lower() == "bearer" else None
+        except LoomsightError as error:
+            logger.error("every token is refused: %s", error)
+            raise RefusedError(503, str(error)) from error
+        scope.setdefault("state", {})[PERSON] = person
+        if person is None:
             raise RefusedError(
                 401, "The token is missing or wrong. Open the address that edge-run printed."
             )

@@ -22,6 +22,7 @@ import distill.commands.review_cli
 import distill.commands.sam_cli
 import distill.commands.scorecard_cli
 import distill.commands.teacher_cli
+import edge.commands.audit_cli
 import edge.commands.bench_cli
 import edge.commands.bundle_cli
 import edge.commands.doctor_cli
@@ -33,6 +34,7 @@ import edge.commands.service_cli
 import edge.commands.simulate_cli
 import edge.commands.stop_cli
 import edge.commands.teach_cli
+import edge.commands.user_cli
 import export.calib_cli
 import export.cli
 from distill.gid.terms import METHODS
@@ -102,6 +104,8 @@ APPS = {
     "teach": edge.commands.teach_cli.app,
     "edge-run": edge.commands.run_cli.app,
     "roll": edge.commands.roll_cli.app,
+    "user": edge.commands.user_cli.app,
+    "audit": edge.commands.audit_cli.app,
     "stop": edge.commands.stop_cli.app,
     "mqtt": edge.commands.mqtt_cli.app,
     "opcua": edge.commands.opcua_cli.app,
@@ -135,6 +139,8 @@ TOML_OF_PAGE = {
     "detectors.md": Recipe,
     "preprocessing.md": Recipe,
     "page.md": EdgeConfig,
+    "user.md": EdgeConfig,
+    "signed-bundles.md": EdgeConfig,
     "teach.md": EdgeConfig,
     "teach-on-the-loom.md": EdgeConfig,
     "taxonomy.md": Taxonomy,

@@ -143,7 +143,9 @@ class _RollReader:
 
 def _region(row: DefectRow, box: BoxXyxy, review: ReviewState) -> Region:
     label = row.named or row.defect.class_name
-    return Region(label, box, score=row.defect.score, annotator=ANNOTATOR, review=review)
+    is_judged = review in ("accepted", "corrected") and row.verdict_by is not None
+    who = f"user {row.verdict_by}" if is_judged else ANNOTATOR
+    return Region(label, box, score=row.defect.score, annotator=who, review=review)
 
 
 def _cut(box: BoxXyxy, size_hw_px: tuple[int, int]) -> BoxXyxy:

@@ -43,6 +43,7 @@ OPTIONAL_OF_FILE = {
     **{file_of(kind.module): {kind.package} for kind in BACKENDS.values()},
     **{file_of(kind.module): {kind.package} for kind in CAMERAS.values() if kind.package},
     "edge/backends/tensorrt_cuda.py": {"pycuda", "cuda"},
+    "edge/bundle/ed25519.py": {"cryptography"},
     "edge/health/metrics.py": {"prometheus_client"},
     "edge/machine/modbus.py": {"pymodbus"},
     "edge/machine/replies.py": {"pymodbus"},
@@ -62,6 +63,7 @@ OPTIONAL_OF_FILE = {
     "edge/web/body.py": {"starlette"},
     "edge/web/connection.py": {"uvicorn"},
     "edge/web/door.py": {"starlette"},
+    "edge/web/permitted.py": {"starlette"},
     "edge/web/responses.py": {"starlette"},
     "edge/web/serving.py": {"starlette", "uvicorn"},
 }

@@ -117,7 +117,7 @@ def test_the_roll_comes_in_parts_and_only_what_is_new(tmp_path):
         then = client.get("/roll", params=first["known"]).json()
         assert [one["start_m"] for one in then["defects"]] == [1.3]
         assert then["gaps"] == [[0.5, 0.7, "lost lines"], [1.2, 1.4, "lost lines"]]
-        assert then["verdicts"] == [[first["defects"][1]["id"], "rejected", None]]
+        assert then["verdicts"] == [[first["defects"][1]["id"], "rejected", None, None]]
         other = client.get("/roll", params={**first["known"], "roll": "of yesterday"}).json()
         assert len(other["defects"]) == 4
 
@@ -185,7 +185,7 @@ def test_a_verdict_is_on_the_disk_when_it_is_answered_once_and_can_be_undone(tmp
         one, two, _ = ids(client)
         for _ in range(3):
             answer = review(client, one, "confirmed").json()
-            assert answer == {"id": one, "verdict": "confirmed", "class_name": None}
+            assert answer == {"id": one, "verdict": "confirmed", "class_name": None, "who": None}
         assert reviews(tmp_path) == [(one, "confirmed")]
         review(client, two, "rejected")
         review(client, two, "undone")
@@ -216,7 +216,7 @@ def test_a_person_names_what_no_detector_has_a_name_for_and_takes_it_back(tmp_pa
         assert named(client, one["id"], "broken").status_code == 200
         assert reviews(tmp_path) == [(one["id"], "confirmed")]
         then = client.get("/roll", params=first["known"]).json()
-        assert then["verdicts"] == [[one["id"], "confirmed", "broken"]]
+        assert then["verdicts"] == [[one["id"], "confirmed", "broken", None]]
         (row,) = [
             row for row in read_roll(tmp_path / "rolls.db", None).defects if row.event_id == one["id"]
         ]

@@ -1,0 +1,1 @@
+"""Know the users of a device, their roles, and what each role may change."""
