@@ -13,6 +13,7 @@ ROLES: Final[tuple[Role, ...]] = get_args(Role)
 LEAST_ROLE: Final[Mapping[str, Role]] = {
     "POST /reviews": "operator",
     "POST /rolls": "shift-lead",
+    "PUT /api/v1/article": "shift-lead",
     "POST /marks": "shift-lead",
     "POST /teaching": "engineer",
 }
@@ -21,6 +22,7 @@ LEAST_ROLE: Final[Mapping[str, Role]] = {
 CHANGES: Final[Mapping[str, str]] = {
     "POST /reviews": "give a verdict",
     "POST /rolls": "start a roll",
+    "PUT /api/v1/article": "choose an article",
     "POST /marks": "strike out a place of teaching",
     "POST /teaching": "teach an article",
 }

@@ -7,6 +7,7 @@ import time
 from collections import deque
 from typing import Final, NamedTuple
 
+from edge.audit.who import user_named
 from edge.core.errors import LoomsightError
 from edge.core.events import RecordedEvent, utc_now
 from edge.machine.delivery import StopRequest
@@ -90,7 +91,7 @@ class CameraControl:
             who: name of the user.
         """
         name = part or roll_name_of(utc_now())
-        answer = self._ask(RollRequest("opcua", name, article or self.prepared, who=who))
+        answer = self._ask(RollRequest("opcua", name, article or self.prepared, who=user_named(who)))
         if not answer.error:
             self.prepared = None
         return answer
@@ -101,7 +102,7 @@ class CameraControl:
             return Answer(REFUSED, "There is no job to stop.")
         name = roll_name_of(utc_now())
         self._idle.append(name)
-        answer = self._ask(RollRequest("opcua", name, who=who))
+        answer = self._ask(RollRequest("opcua", name, who=user_named(who)))
         if answer.error:
             self._idle.remove(name)
         return answer

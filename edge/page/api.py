@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
+from edge.audit.who import user_named
 from edge.core.errors import ConfigError
 from edge.core.events import new_id
 from edge.page.api_values import (
@@ -41,6 +42,7 @@ from edge.roll.reading import look_into, recorded_roll
 from edge.roll.rows import DamagedRowError, RollCells, cells_of
 from edge.web.body import asked_for
 from edge.web.door import Addresses
+from edge.web.permitted import person_of
 from edge.web.responses import JsonAnswer, RefusedError
 
 Result = TypeVar("Result")
@@ -71,12 +73,21 @@ class PlantApi:
         self._beside = beside
 
     def addresses(self) -> Addresses:
-        """Return what answers each address; the OpenAPI document describes the same ones."""
-        own = {
+        """Return what answers who reads; the OpenAPI document describes the same addresses."""
+        reading = {address: answer for address, answer in self._all().items() if address.startswith("GET ")}
+        return {**reading, "GET /api/v1/openapi.json": self.describe}
+
+    def changes(self) -> dict[str, Callable[[Request], Awaitable[Response]]]:
+        """Return what answers requests that change something."""
+        return {
+            address: answer for address, answer in self._all().items() if not address.startswith("GET ")
+        }
+
+    def _all(self) -> dict[str, Callable[[Request], Awaitable[Response]]]:
+        return {
             f"{operation.method} {operation.path}": getattr(self, operation.name)
             for operation in OPERATIONS
         }
-        return {**own, "GET /api/v1/openapi.json": self.describe}
 
     async def describe(self, request: Request) -> Response:
         """Give the OpenAPI document, for the address that it was asked for at."""
@@ -133,7 +144,8 @@ class PlantApi:
             raise RefusedError(409, "Inspection is not running.")
         if wanted.roll is None and wanted.article == self._live.snapshot.run.terms.article:
             return _answered(wanted, is_changing=False, repeated=False)
-        roll_request = RollRequest("rest", wanted.roll, wanted.article, wanted.id or new_id())
+        who = user_named(person_of(request).name)
+        roll_request = RollRequest("rest", wanted.roll, wanted.article, wanted.id or new_id(), who=who)
         try:
             is_new = await self._beside(lambda: changes.ask(roll_request))
         except ConfigError as error:

@@ -132,6 +132,7 @@ class CameraPage:
             "GET /frames/{number}": self.frame,
             "GET /sheet.json": self._sheet.places,
             "GET /sheet.png": self._sheet.image,
+            **self._api.addresses(),
             **{address: permitted(address, change) for address, change in self._changes().items()},
         }
 
@@ -142,7 +143,7 @@ class CameraPage:
             "POST /rolls": self.next_roll,
             "POST /teaching": self.teach,
             "POST /marks": self._sheet.mark,
-            **self._api.addresses(),
+            **self._api.changes(),
         }
 
     def close(self) -> None:

@@ -49,13 +49,15 @@ class RunAudit:
         self._of_camera = {"camera": camera} if camera else {}
 
     def take(self, events: Sequence[RecordedEvent], roll: str | None) -> None:
-        """Note those events of a roll that the settings of the device decide about."""
+        """Note those events of a roll that the settings of the device decide about, and what a person asked."""
         for event in events:
-            if event.kind not in OF_THE_RECORD:
+            person = (event.data or {}).get("who")
+            if event.kind not in OF_THE_RECORD and person is None:
                 continue
             data = {"id": event.event_id, "detail": event.detail, "roll": roll}
             at_m = None if event.at_m is None else round(event.at_m, 3)
-            self.note(SETTINGS, event.kind, **data, camera_m=at_m)
+            who = user_named(person) if person else SETTINGS
+            self.note(who, event.kind, **data, camera_m=at_m)
 
     def roll_changed(self, request: RollRequest, plan: RollPlan, roll: str | None) -> None:
         """Note that a roll began, who asked for it, and the article and model that hold from here on."""
