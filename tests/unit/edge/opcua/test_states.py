@@ -266,6 +266,9 @@ def test_a_record_that_cannot_be_read_is_noted_and_the_state_is_shown_all_the_sa
     async def drive(url):
         async with connected(url, tmp_path) as plant:
             await plant.until_state("Operational", "ContinuousExecution")
+            camera.stack.close()  # what is in its log would be read else
+            for side in ("-wal", "-shm"):
+                camera.path.with_name(f"{camera.path.name}{side}").unlink(missing_ok=True)
             camera.path.write_bytes(b"no record" * 1000)
 
             async def is_noted():
