@@ -165,6 +165,7 @@ HELPERS: Final = {
     "slots": "memory for frames of the camera",
     "teach": "learning of the article",
     "mqtt": "messages to the broker",
+    "opcua": "answers to the plant's control system",
     "page": "this page",
     "audit log": "the log of who did what",
     "terminal": "the view in the terminal",
