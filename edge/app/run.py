@@ -169,9 +169,9 @@ class CameraRuns:
             LoomsightError: if a setting does not go with its model, or no camera can begin.
         """
         models = Models()
-        deliver = partial(delivery_to, released=self.audit.note_release)
-        if not self._is_one:
-            deliver = Machines(stack, self.audit.note_release).delivery
+        released = self.audit.note_release
+        alone = partial(delivery_to, released=released)
+        deliver = alone if self._is_one else Machines(stack, released).delivery
         for place in self._places:
             stack.enter_context(place.stack)
             if place.chosen is not None:
@@ -179,8 +179,9 @@ class CameraRuns:
                     observers, audit = self._observers(place), self.audit.of(place.name)
                     around = RunContext(models, deliver, place.health, place.page, observers, audit)
                     place.opened = place.chosen.open(around, place.stack)
-        for place in (one for one in self._places if one.opened):
-            self.audit.note_start(place.name, place.opened)
+        for place in self._places:
+            if place.opened is not None:
+                self.audit.note_start(place.name, place.opened)
         share_rolls([place.opened for place in self._places if place.opened])
         self._beat(stack)
         stack.enter_context(self._view)

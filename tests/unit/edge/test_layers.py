@@ -71,6 +71,7 @@ OPTIONAL_OF_FILE = {
 OPTIONAL_AT_THE_TOP = {
     *(file_of(kind.module) for kind in BACKENDS.values()),
     "edge/backends/tensorrt_cuda.py",
+    "edge/bundle/ed25519.py",
     "edge/health/metrics.py",
     "edge/machine/modbus.py",
     "edge/machine/replies.py",
@@ -93,6 +94,7 @@ OPTIONAL_AT_THE_TOP = {
     "edge/web/body.py",
     "edge/web/connection.py",
     "edge/web/door.py",
+    "edge/web/permitted.py",
     "edge/web/responses.py",
     "edge/web/serving.py",
 }

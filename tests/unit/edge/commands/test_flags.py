@@ -44,11 +44,13 @@ def test_the_help_of_edge_run_fits_one_screen():
 FLAGS = inspect.signature(run_cli.edge_run).parameters.keys()
 TABLES = {
     "articles": "[articles.NAME]",
+    "audit": "[audit]",
     "buyers": "[buyers.NAME]",
     "cameras": "[cameras.NAME]",
     "grade_limits": "[grade_limits]",
     "machine": "[machine]",
     "score_thresholds": "[score_thresholds]",
+    "trust": "[trust]",
 }
 WITHOUT_FLAG = sorted(EdgeConfig.model_fields.keys() - FLAGS - TABLES.keys())
 

@@ -102,12 +102,14 @@ def test_the_machine_says_whether_it_runs(plc):
 
 
 def test_a_stop_is_delivered_and_taken_back(plc):
-    with StopDelivery(choose_line(machine(plc)), machine(plc, release_after_s=0.2)) as delivery:
+    released, settings = [], machine(plc, release_after_s=0.2)
+    with StopDelivery(choose_line(machine(plc)), settings, released.append) as delivery:
         delivery.request(request())
         delivery.settle()
         (result,) = delivery.news()
         assert result.acknowledged_s is not None
         assert wait_for(lambda: plc.written == [(5, 3, [1]), (5, 3, [0])])
+        assert wait_for(lambda: len(released) == 1)  # the audit log is told
 
 
 def test_lost_and_found_again_with_a_stop_in_between():

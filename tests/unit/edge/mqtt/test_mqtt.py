@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from edge.audit.entry import Head
 from edge.cloth.coverage import Coverage
 from edge.cloth.defects import ClothDefect
 from edge.config.device import load_camera
@@ -203,6 +204,22 @@ def test_defects_events_and_status_arrive(running, path, caplog):
     assert waiting(path) == []
     assert (publisher.sent, publisher.depth, publisher.events()) == (2, 0, [])
     assert PASSWORD not in caplog.text
+
+
+@needs_broker
+def test_the_status_names_the_newest_entry_of_the_audit_log(running, path, monkeypatch):
+    monkeypatch.setattr("edge.mqtt.publisher.STATUS_EVERY_S", 0.05)
+    heads = [Head(3, "a" * 64)]
+    outbox, recorder = recording(path)
+    with Subscriber(running, "t9/b1") as subscriber:
+        publisher = Publisher(outbox, settings(running, "t9"), PASSWORD, "loom", lambda: heads[-1])
+        with publisher, recorder:
+            assert wait_for(lambda: subscriber.of("status"))
+            heads.append(Head(4, "b" * 64))
+            assert wait_for(lambda: len(subscriber.of("status")) == 2)
+        assert wait_for(lambda: len(subscriber.of("status")) == 3)
+        told = [(one["state"], one["audit"]["number"]) for one in subscriber.of("status")]
+    assert told == [("running", 3), ("running", 4), ("ended", 4)]
 
 
 @needs_broker
