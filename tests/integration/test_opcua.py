@@ -161,7 +161,7 @@ def test_a_plant_starts_and_ends_jobs_over_an_encrypted_channel(run, policy):
     assert told == len(job.defects) == result["Defects"]
     assert result["LengthM"] == pytest.approx(job.length_m, abs=1e-3)
     started = next(event for event in job.events if event.kind == ROLL_STARTED)
-    assert (started.data["by"], started.data["who"]) == ("opcua", "anna")
+    assert (started.data["by"], started.data["who"]) == ("opcua", "user anna")
     prepared = [event for event in (*first.events, *job.events) if event.kind == "recipe prepared"]
     assert prepared[0].data == {"by": "opcua", "article": "twill", "who": "anna"}
     assert "Traceback" not in served.said()

@@ -126,7 +126,7 @@ def test_a_run_goes_through_all_states(camera, tmp_path):
             await plant.until_state("Operational", "ContinuousExecution")
             assert (await plant.call(f"{MODE}.Stop"))[0] == 0
             idle = camera.changes.asked[-1]
-            assert (idle.by, idle.who, idle.name[:8]) == ("opcua", "anna", "roll of ")
+            assert (idle.by, idle.who, idle.name[:8]) == ("opcua", "user anna", "roll of ")
             camera.state.roll.terms = RollTerms(idle.name, "twill")
             camera.pass_(6)
             await plant.until_state("Operational", "Ready")
