@@ -38,9 +38,9 @@ peers: .venv-peers/.peers ## install the labelling programs that labels are exch
 	UV_PROJECT_ENVIRONMENT=$(CURDIR)/.venv-peers $(UV) sync --frozen --quiet --project tests/peers --python $(RUN)/python
 	touch $@
 
-test-tools: ## install the Debian packages that tests use, as root: browser, broker, camera, proxy
+test-tools: ## install the Debian packages that tests use, as root: browser, broker, database, camera, proxy
 	apt-get update -qq
-	apt-get install -y -qq --no-install-recommends chromium mosquitto mosquitto-clients openssl nginx systemd sqlite3 \
+	apt-get install -y -qq --no-install-recommends chromium mosquitto mosquitto-clients openssl nginx postgresql systemd sqlite3 \
 	    aravis-tools gir1.2-aravis-0.8 python3-gi
 
 # Each worker has one thread: with more apiece torch's wait for each other, several times as long as they work. There
@@ -109,6 +109,6 @@ else
 endif
 
 $(WORKBENCH_STAMP): pyproject.toml uv.lock $(filter .uv/bin/uv,$(UV))
-	$(UV) sync --frozen --quiet --group dev --extra workbench --extra openvino --extra rtx --extra basler --extra mill --extra gpio
+	$(UV) sync --frozen --quiet --group dev --extra workbench --extra openvino --extra rtx --extra basler --extra mill --extra gpio --extra office
 	$(ensure_opencv)
 	touch $@ .venv/.base

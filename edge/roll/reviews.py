@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from edge.core.events import new_id, utc_now
 from edge.roll.database import BUSY_MS, described
+from edge.roll.outbox import queue_verdict
 
 Verdict = Literal["confirmed", "rejected", "undone"]
 VERDICTS: Final[Mapping[object, Verdict]] = {word: word for word in get_args(Verdict)}
@@ -56,6 +57,7 @@ def record_review(path: Path, event_id: str, review: Review) -> bool:
                 db.execute("INSERT INTO reviews VALUES (?, ?, ?, ?, ?)", row)
                 if review.class_name is not None:
                     db.execute("INSERT INTO namings VALUES (?, ?)", (review_id, review.class_name))
+                queue_verdict(db, review_id)
             db.execute("COMMIT")
             return True
     except sqlite3.Error as error:
