@@ -1,4 +1,4 @@
-"""Define the MQTT messages: one JSON object for each thing recorded and each change of state, with its schema."""
+"""Define the MQTT messages: one JSON object for each record and each change of state, with its schema."""
 
 from __future__ import annotations
 

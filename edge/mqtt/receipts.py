@@ -24,8 +24,8 @@ LONGEST_PAUSE_S: Final = 3600.0
 class Receipts:
     """Collect what the office says to have stored, and keep the record in step.
 
-    A broker that is killed may lose what it has acknowledged. The office gets messages in their order, so its
-    receipt of a later one shows which are lost; when none comes, one message is sent again, as a probe.
+    A broker that is killed may lose what it has acknowledged. The office gets messages in their order, so
+    its receipt of a later one shows which are lost; when none comes, one is sent again, as a probe.
 
     Args:
         settings: whether receipts are awaited, and how long.

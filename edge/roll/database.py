@@ -316,7 +316,7 @@ def _prepared(path: Path) -> sqlite3.Connection:
 
 
 def _outbox_changes(connection: sqlite3.Connection) -> tuple[str, ...]:
-    """Return what gives the outbox of an older program the origins of today; nothing for one that has them."""
+    """Return what gives the outbox of an older program the origins of today; nothing if it has them."""
     query = "SELECT sql FROM sqlite_master WHERE type = 'table' AND name = 'outbox'"
     row = connection.execute(query).fetchone()
     return () if row is None or "'verdict'" in row[0] else OUTBOX_OF_TODAY

@@ -1,7 +1,7 @@
 """Queue what is recorded and not yet sent: a table of the record, filled in its transaction.
 
-Triggers of the recorder's connection fill it, so nothing can be recorded and left out. A row names a defect,
-an event, a roll, a gap or a verdict; what is sent is read from the record when its turn comes.
+Triggers of the recorder's connection fill it, so nothing can be recorded and left out. A row names a
+defect, an event, a roll, a gap or a verdict; what is sent is read from the record when its turn comes.
 """
 
 from __future__ import annotations
@@ -159,7 +159,7 @@ class OutboxReader:
             return self._again("number = (SELECT min(number) FROM outbox_sent) AND ? = 0", 0)
 
     def forget_receipts(self, most: int) -> int:
-        """Keep the names of no more messages without a receipt; returns how many older ones are given up."""
+        """Keep the names of so many messages without a receipt; returns how many older ones are given up."""
         with self._transaction():
             return self._db.execute(
                 "DELETE FROM outbox_sent WHERE number <= "

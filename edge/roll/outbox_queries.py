@@ -44,7 +44,8 @@ ROWS: Final[dict[Origin, str]] = {
     "verdict": f"""
         SELECT o.number, v.review_id AS event_id, v.utc, {_OF_ROLL}, v.event_id AS defect_id,
             d.utc AS defect_utc, v.verdict, n.class_name,
-            (SELECT count(*) FROM reviews b WHERE b.event_id = v.event_id AND b.rowid <= v.rowid) AS revision
+            (SELECT count(*) FROM reviews b WHERE b.event_id = v.event_id AND b.rowid <= v.rowid)
+                AS revision
         FROM outbox o JOIN reviews v ON v.review_id = o.event_id JOIN defects d ON d.event_id = v.event_id
             JOIN rolls r ON r.roll_id = v.roll_id LEFT JOIN namings n USING (review_id)
         {_SPAN}
@@ -54,8 +55,8 @@ ROWS: Final[dict[Origin, str]] = {
 
 JSON_COLUMNS: Final = ("data", "header")
 
-# The first two queries take a step each. Only if old messages wait behind newer ones, or the outbox is full,
-# are the rows counted.
+# The first two queries take a step each. Only if old messages wait behind newer ones, or the outbox is
+# full, are the rows counted.
 HAS_ROOM: Final = (
     "(coalesce((SELECT max(number) FROM outbox) - (SELECT min(number) FROM outbox) + 1, 0) < {most} "
     "OR (SELECT count(*) FROM outbox) < {most})"
@@ -101,8 +102,8 @@ _TOUCHED = "BEGIN INSERT OR IGNORE INTO open_gaps VALUES ({row}.event_id, {row}.
 def triggers(most_waiting: int) -> list[str]:
     """Return the statements that make a connection queue whatever it records from now on.
 
-    A gap is told once the cloth has passed it, or its roll ends: until then it may grow each second. One that
-    was told and is gone (its lines were inspected after all) is told again, with no lines.
+    A gap is told once the cloth has passed it, or its roll ends: until then it may grow each second. One
+    that was told and is gone (its lines were inspected after all) is told again, with no lines.
 
     Args:
         most_waiting: with so many in the outbox, nothing further is queued.

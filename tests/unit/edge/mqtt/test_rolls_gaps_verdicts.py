@@ -38,16 +38,6 @@ def messages(path, *origins):
     return [message for _, message in sent]
 
 
-def write_gap(path, start, lines, gap_id="g1"):
-    """Write a gap as the recorder does: deleted and inserted again under its id."""
-    changed(
-        path,
-        f"DELETE FROM gaps WHERE event_id = '{gap_id}'",
-        f"INSERT INTO gaps SELECT '{gap_id}', roll_id, {start}, {lines}, {start / 1000}, "
-        f"{(start + lines) / 1000}, 'dropped', '2026-01-07T09:12:44.310+00:00' FROM rolls",
-    )
-
-
 def test_a_roll_waits_once_with_what_is_known_of_it_at_the_time(path):
     recorder = recording(path)[1]
     with recorder:
@@ -83,8 +73,8 @@ def test_a_gap_is_told_once_it_is_passed_and_again_when_it_changes(path):
         def gap(start, lines):
             db.execute("DELETE FROM gaps WHERE event_id = 'g1'")
             db.execute(
-                "INSERT INTO gaps SELECT 'g1', roll_id, ?, ?, ?, ?, 'dropped', '2026-01-07T09:12:44.310+00:00' "
-                "FROM rolls",
+                "INSERT INTO gaps SELECT 'g1', roll_id, ?, ?, ?, ?, 'dropped', "
+                "'2026-01-07T09:12:44.310+00:00' FROM rolls",
                 (start, lines, start / 1000, (start + lines) / 1000),
             )
 
