@@ -11,6 +11,7 @@ COMMANDS = {
     "roll": ("edge.commands.roll_cli:app", "list, show, report and export recorded rolls"),
     "stop": ("edge.commands.stop_cli:app", "check that this device can stop the machine"),
     "mqtt": ("edge.commands.mqtt_cli:app", "check the broker, print the schema of the messages"),
+    "office": ("edge.commands.office_cli:app", "collect what all devices report, and answer from it"),
     "service": ("edge.commands.service_cli:app", "print a systemd unit for this device"),
     "edge-bench": ("edge.commands.bench_cli:app", "measure the loop against the bare engine"),
     "edge-doctor": ("edge.commands.doctor_cli:app", "say what this device has and lacks"),

@@ -120,6 +120,12 @@ class BrokerError(LoomsightError):
     exit_code = 43
 
 
+class DatabaseError(LoomsightError):
+    """The office's database cannot be reached, is of another version, or refuses what is asked."""
+
+    exit_code = 44
+
+
 class DatasetError(LoomsightError):
     """A training data set is missing, empty or inconsistent."""
 

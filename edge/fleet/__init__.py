@@ -1,1 +1,1 @@
-"""Collect what all devices report: from the broker into a database, and from there to tables and dashboards."""
+"""Collect what all devices report: from the broker into a database, then to tables and dashboards."""

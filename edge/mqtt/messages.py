@@ -69,6 +69,8 @@ class VerdictMessage(_OfRoll):
     revision: int = Field(ge=1, description="Of the verdicts on one defect the one with the highest holds.")
     defect_id: str = Field(description="`id` of the defect.")
     defect_utc: str = Field(description="`utc` of the defect.")
+    detected_class_name: str = Field(description="Of the defect, by the detector.")
+    kind: str | None = Field(description="Of the defect; null where it is not known.")
     verdict: Literal["confirmed", "rejected", "undone"]
     class_name: str | None = Field(description="That the person gave it; null where they gave none.")
 

@@ -159,7 +159,7 @@ class OutboxReader:
             return self._again("number = (SELECT min(number) FROM outbox_sent) AND ? = 0", 0)
 
     def forget_receipts(self, most: int) -> int:
-        """Keep the names of so many messages without a receipt; returns how many older ones are given up."""
+        """Keep the names of so many messages without a receipt; returns how many are given up."""
         with self._transaction():
             return self._db.execute(
                 "DELETE FROM outbox_sent WHERE number <= "

@@ -43,11 +43,12 @@ ROWS: Final[dict[Origin, str]] = {
     """,
     "verdict": f"""
         SELECT o.number, v.review_id AS event_id, v.utc, {_OF_ROLL}, v.event_id AS defect_id,
-            d.utc AS defect_utc, v.verdict, n.class_name,
+            d.utc AS defect_utc, d.class_name AS detected_class_name, k.kind, v.verdict, n.class_name,
             (SELECT count(*) FROM reviews b WHERE b.event_id = v.event_id AND b.rowid <= v.rowid)
                 AS revision
         FROM outbox o JOIN reviews v ON v.review_id = o.event_id JOIN defects d ON d.event_id = v.event_id
             JOIN rolls r ON r.roll_id = v.roll_id LEFT JOIN namings n USING (review_id)
+            LEFT JOIN kinds k ON k.event_id = v.event_id
         {_SPAN}
     """,
 }
