@@ -18,7 +18,7 @@ WORKBENCH_STAMP := .venv/.workbench
 DEMO_CLOTH := weave=plain,warp_pitch_px=4,weft_pitch_px=4,mean_grey=120
 SOURCES := edge distill export tests docs
 
-.PHONY: help demo workbench test-tools peers test check docs format lint types imports pipeline shipped images clean
+.PHONY: help demo office-demo workbench test-tools peers test check docs format lint types imports pipeline shipped images clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -28,6 +28,9 @@ demo: .venv/.base ## find defects on a simulated loom with the shipped model (no
 	$(RUN)/edge-run --camera loom:$(DEMO_CLOTH),seed=2026,width_px=2048,length_m=30,defects_per_m=2 \
 	    --detections runs/demo/detections.jsonl --save-pictures runs/demo/pictures \
 	    --summary runs/demo/summary.json
+
+office-demo: $(WORKBENCH_STAMP) ## three simulated looms, a broker, PostgreSQL and the office: every question answered
+	$(RUN)/python docs/benchmarks/office_demo.py
 
 workbench: $(WORKBENCH_STAMP) ## install what trains and exports detectors (torch, ultralytics, openvino, tensorrt-rtx)
 

@@ -1,4 +1,4 @@
-"""Keep what is known of each loom: when it was heard last, its state, and whether two devices share its name."""
+"""Keep what is known of each loom: when it was heard last, its state, a second device of its name."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STATE = """
         ) THEN %(at)s ELSE name_conflict_utc END
     WHERE loom = %(loom)s
 """
-"""An installation that comes back after another one: there are two. One that is new replaces the old one."""
+"""An installation that comes back after another one: there are two. A new one replaces the old one."""
 
 SEEN = """
     INSERT INTO installations VALUES (%(loom)s, %(installation)s, %(at)s, %(at)s)

@@ -71,7 +71,7 @@ class Partitions:
 
 
 def make_partition(connection: Connection, table: Table, day: date) -> None:
-    """Make the partition of a day, with the rows of that day that lie among the others, if there are any."""
+    """Make the partition of a day, with the rows of that day that lie among the others, if any do."""
     name, parent = sql.Identifier(partition_name(table, day)), sql.Identifier(table.name)
     if connection.execute("SELECT to_regclass(%s)", (partition_name(table, day),)).fetchone() != (None,):
         return

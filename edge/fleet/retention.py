@@ -84,8 +84,9 @@ def _find_kept_rolls(connection: Connection, old: list[str], cutoff: datetime) -
         _add_rolls_of(connection, name, "old_rolls")
     for table in PARTITIONED:
         connection.execute(
-            f"INSERT INTO kept_rolls SELECT roll_id FROM old_rolls o WHERE EXISTS (SELECT 1 FROM {table.name} t "
-            "WHERE t.roll_id = o.roll_id AND (t.utc >= %(cutoff)s OR t.received_utc >= %(cutoff)s)) "
+            "INSERT INTO kept_rolls SELECT roll_id FROM old_rolls o "
+            f"WHERE EXISTS (SELECT 1 FROM {table.name} t WHERE t.roll_id = o.roll_id "
+            "AND (t.utc >= %(cutoff)s OR t.received_utc >= %(cutoff)s)) "
             "ON CONFLICT DO NOTHING",
             {"cutoff": cutoff},
         )
@@ -99,7 +100,8 @@ def _find_kept_rolls(connection: Connection, old: list[str], cutoff: datetime) -
 def _add_rolls_of(connection: Connection, partition: str, to: str) -> None:
     connection.execute(
         sql.SQL(
-            "INSERT INTO {} SELECT DISTINCT roll_id FROM {} WHERE roll_id IS NOT NULL ON CONFLICT DO NOTHING"
+            "INSERT INTO {} SELECT DISTINCT roll_id FROM {} WHERE roll_id IS NOT NULL "
+            "ON CONFLICT DO NOTHING"
         ).format(sql.Identifier(to), sql.Identifier(partition))
     )
 
@@ -128,7 +130,8 @@ def _delete_rest(connection: Connection, table: str, cutoff: datetime) -> int:
 def _delete_rolls(connection: Connection, cutoff: datetime) -> int:
     """Delete the rolls of which nothing is left, with their verdicts."""
     gone = (
-        "roll_id NOT IN (SELECT roll_id FROM kept_rolls) AND utc < %(cutoff)s AND received_utc < %(cutoff)s "
+        "roll_id NOT IN (SELECT roll_id FROM kept_rolls) AND utc < %(cutoff)s "
+        "AND received_utc < %(cutoff)s "
         + "".join(
             f"AND NOT EXISTS (SELECT 1 FROM {table.name} t WHERE t.roll_id = {{name}}.roll_id) "
             for table in PARTITIONED

@@ -93,8 +93,9 @@ GAPS: Final = Table(
 ROLLS: Final = Table(
     "rolls",
     {
-        **OF_ROLL, "utc": "timestamptz", "revision": "bigint", "status": "text", "started_utc": "timestamptz",
-        "ended_utc": "timestamptz", "camera": "text", "model_digest": "text", "loomsight": "text",
+        **OF_ROLL, "utc": "timestamptz", "revision": "bigint", "status": "text",
+        "started_utc": "timestamptz", "ended_utc": "timestamptz", "camera": "text",
+        "model_digest": "text", "loomsight": "text",
         "length_m": "double precision", "passed_m": "double precision", "inspected_m": "double precision",
         "cloth_width_mm": "double precision", "defects": "bigint", "points": "bigint",
         "points_per_100_m2": "double precision", "grade": "text", "header": "jsonb", **RECEIVED,

@@ -1,4 +1,4 @@
-"""Store a batch of messages in one transaction: each once, in whatever order and however often they come."""
+"""Store a batch of messages in one transaction: each once, in whatever order and how often they come."""
 
 from __future__ import annotations
 

@@ -71,13 +71,12 @@ class OfficeProcess:
 
     def __init__(self, file):
         self._file = file
-        self._log = (file.parent / "office.log").open("ab")
         self.up()
 
     def up(self):
-        self._process = subprocess.Popen(
-            program("office", "run", "--config", self._file), stdout=self._log, stderr=self._log
-        )
+        with (self._file.parent / "office.log").open("ab") as log:
+            command = program("office", "run", "--config", self._file)
+            self._process = subprocess.Popen(command, stdout=log, stderr=log)
 
     def down(self, how=signal.SIGKILL):
         self._process.send_signal(how)
@@ -268,6 +267,7 @@ def test_a_database_that_is_away_is_one_line(tmp_path):
 
 
 def test_the_office_needs_no_torch_and_no_camera():
-    code = "import sys, edge.fleet.running, edge.fleet.show; print({'torch', 'cv2', 'onnxruntime'} & {*sys.modules})"
+    modules = "{'torch', 'cv2', 'onnxruntime'} & {*sys.modules}"
+    code = f"import sys, edge.fleet.running, edge.fleet.show; print({modules})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout == "set()\n", done.stderr

@@ -1,4 +1,4 @@
-"""Answer the questions of the dashboards: one SQL file each, for Grafana and for `loomsight office show`."""
+"""Answer the questions of the dashboards: one SQL file each, for Grafana and `loomsight office show`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TIME: Final = re.compile(r":(from_utc|to_utc)\b")
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Hold a question: its name, title, one line of what it answers, and the SQL with `:from_utc`, `:to_utc`."""
+    """Hold a question: name, title, a line of what it answers, the SQL with `:from_utc` and `:to_utc`."""
 
     name: str
     title: str

@@ -22,8 +22,8 @@ STATEMENTS = (
         left_mm double precision NOT NULL, right_mm double precision NOT NULL, points integer NOT NULL,
         {RECEIVED}, {BY_DAY}""",
     f"""CREATE TABLE events (
-        event_id text NOT NULL, utc timestamptz NOT NULL, {OF_ROLL}, kind text NOT NULL, detail text NOT NULL,
-        at_m double precision, data jsonb, {RECEIVED}, {BY_DAY}""",
+        event_id text NOT NULL, utc timestamptz NOT NULL, {OF_ROLL}, kind text NOT NULL,
+        detail text NOT NULL, at_m double precision, data jsonb, {RECEIVED}, {BY_DAY}""",
     f"""CREATE TABLE gaps (
         event_id text NOT NULL, utc timestamptz NOT NULL, {OF_ROLL}, revision bigint NOT NULL,
         lines bigint NOT NULL, start_m double precision, end_m double precision, reason text NOT NULL,
@@ -39,8 +39,8 @@ STATEMENTS = (
         started_utc timestamptz NOT NULL, ended_utc timestamptz, camera text NOT NULL,
         model_digest text NOT NULL, loomsight text NOT NULL, length_m double precision,
         passed_m double precision, inspected_m double precision, cloth_width_mm double precision,
-        defects bigint NOT NULL, points bigint, points_per_100_m2 double precision, grade text, header jsonb,
-        {RECEIVED}, PRIMARY KEY (roll_id))""",
+        defects bigint NOT NULL, points bigint, points_per_100_m2 double precision, grade text,
+        header jsonb, {RECEIVED}, PRIMARY KEY (roll_id))""",
     "CREATE INDEX rolls_of_loom ON rolls (loom, started_utc DESC)",
     "CREATE INDEX rolls_by_time ON rolls (started_utc)",
     f"CREATE TABLE verdicts (review_id text PRIMARY KEY, defect_id text NOT NULL, {VERDICT})",

@@ -64,11 +64,13 @@ NEW = "REFERENCING NEW TABLE AS new_rows"
 TRIGGERS = {
     "count_defects": f"AFTER INSERT ON defects {NEW}",
     "count_gaps": f"AFTER INSERT ON gaps {NEW}",
-    "count_gaps_again": f"AFTER UPDATE ON gaps REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows",
+    "count_gaps_again": "AFTER UPDATE ON gaps REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows",
     "count_events": f"AFTER INSERT ON events {NEW}",
 }
 BACKFILL = (
-    ADD_DEFECTS.format(rows="defects"), ADD_GAPS.format(rows="gaps", sign="+"), ADD_EVENTS.format(rows="events"),
+    ADD_DEFECTS.format(rows="defects"),
+    ADD_GAPS.format(rows="gaps", sign="+"),
+    ADD_EVENTS.format(rows="events"),
 )  # fmt: skip
 
 

@@ -14,8 +14,8 @@ def payload(topic, number, **changes):
     """Return a message of a topic; `number` makes its id and time."""
     utc = (NOON + timedelta(minutes=number)).isoformat(timespec="milliseconds")
     fields = {
-        "version": 1, "id": f"{topic}-{number}", "utc": utc, "roll": "A17", "roll_id": "r1", "article": "twill",
-        **OF_TOPIC[topic](number, utc), **changes,
+        "version": 1, "id": f"{topic}-{number}", "utc": utc, "roll": "A17", "roll_id": "r1",
+        "article": "twill", **OF_TOPIC[topic](number, utc), **changes,
     }  # fmt: skip
     return fields
 

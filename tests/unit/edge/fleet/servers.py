@@ -9,6 +9,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psycopg
@@ -63,7 +64,7 @@ class Postgres:
     def up(self) -> None:
         command = [*as_postgres(), PROGRAMS / "postgres", "-D", self.folder / "data", "-p", str(self.port),
                    "-k", self.folder, "-c", "listen_addresses=127.0.0.1", "-c", "shared_buffers=32MB",
-                   "-c", "max_connections=30", "-c", "fsync=off"]  # fmt: skip  # only a power cut would tell
+                   "-c", "max_connections=30", "-c", "fsync=off"]  # fmt: skip
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         end_s = time.monotonic() + PATIENCE_S
         while time.monotonic() < end_s:
@@ -82,10 +83,8 @@ class Postgres:
         if how == signal.SIGKILL:
             children = subprocess.run(["ps", "-o", "pid=", "--ppid", str(process.pid)], capture_output=True)
             for pid in [process.pid, *map(int, children.stdout.split())]:
-                try:
+                with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    pass
         else:
             process.send_signal(how)
         process.wait(PATIENCE_S)
@@ -152,8 +151,8 @@ def office_settings(url: str, **changes: object) -> OfficeSettings:
 
 
 TABLES = (
-    "defects", "events", "gaps", "rolls", "verdicts", "last_verdicts", "refused", "daily_defects", "daily_gaps",
-    "daily_events",
+    "defects", "events", "gaps", "rolls", "verdicts", "last_verdicts", "refused",
+    "daily_defects", "daily_gaps", "daily_events",
 )  # fmt: skip
 
 

@@ -57,7 +57,8 @@ def test_each_kind_of_message_is_stored_once(database):
     assert rows(database, "SELECT loom, article, kind FROM defects") == [("loom-7", "twill", "broken pick")]
     assert rows(database, "SELECT data FROM events WHERE kind = 'stop'") == [({"defects": ["defect-1"]},)]
     assert rows(database, "SELECT dimension, name, defects FROM daily_defects ORDER BY 1") == [
-        ("article", "twill", 1), ("kind", "broken: broken pick", 1), ("loom", "loom-7", 1), ("shift", "early", 1),
+        ("article", "twill", 1), ("kind", "broken: broken pick", 1), ("loom", "loom-7", 1),
+        ("shift", "early", 1),
     ]  # fmt: skip
 
 
@@ -196,8 +197,8 @@ def test_a_newer_version_waits_for_the_update_and_is_read_then(database, setting
 def test_a_wrong_clock_keeps_both_times_and_its_day_is_there(database):
     now = datetime.now(timezone.utc)
     times = {
-        "ahead": now + timedelta(days=365), "behind": now - timedelta(days=365), "epoch": datetime(1970, 1, 1),
-        "far": datetime(9999, 12, 31),
+        "ahead": now + timedelta(days=365), "behind": now - timedelta(days=365),
+        "epoch": datetime(1970, 1, 1), "far": datetime(9999, 12, 31),
     }  # fmt: skip
     for n, (loom, utc) in enumerate(times.items()):
         text = utc.replace(tzinfo=timezone.utc).isoformat()
