@@ -372,10 +372,10 @@ def test_every_metric_is_named_on_its_page():
 
 def test_the_messages_of_the_page_keep_their_schema():
     (block,) = blocks(DOCS / "mqtt.md", "json")
-    defect, stop, status = map(json.loads, block.splitlines())
-    MESSAGES["defect"].model_validate(defect)
-    MESSAGES["stop"].model_validate(stop)
-    MESSAGES["status"].model_validate(status)
+    topics = ("defect", "stop", "gap", "verdict", "roll", "status")
+    for topic, message in zip(topics, block.splitlines(), strict=True):
+        assert set(json.loads(message)) == set(MESSAGES[topic].model_fields)
+        MESSAGES[topic].model_validate_json(message)
 
 
 @pytest.mark.parametrize(
