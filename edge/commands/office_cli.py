@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 from typing import Annotated
@@ -16,10 +17,16 @@ app = command_app("Collect what all devices report into PostgreSQL, and answer f
 ConfigFlag = Annotated[Path | None, typer.Option(help="Settings as TOML: tables [mqtt] and [database].")]
 
 
+def _configure_logging() -> None:
+    """Log changes of state; alembic names each of its parts as it is imported."""
+    configure_logging()
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+
+
 @app.command()
 def run(config: ConfigFlag = None) -> None:
     """Receive from the broker and store, until a signal ends it; daily delete what is too old."""
-    configure_logging()
+    _configure_logging()
     from edge.config.mqtt import password_of
     from edge.core.errors import ConfigError
     from edge.fleet.running import run_office
@@ -39,7 +46,7 @@ def migrate(
     ] = "head",
 ) -> None:
     """Bring the database's schema to a version, up or down, and write the shifts into it."""
-    configure_logging()
+    _configure_logging()
     from edge.fleet.migrate import migrate as bring
     from edge.fleet.settings import load_office
 
@@ -50,7 +57,7 @@ def migrate(
 @app.command()
 def retain(config: ConfigFlag = None) -> None:
     """Delete what is older than retention_days; `run` does so daily."""
-    configure_logging()
+    _configure_logging()
     from edge.fleet.retention import retain_now
     from edge.fleet.settings import load_office
 
@@ -60,7 +67,7 @@ def retain(config: ConfigFlag = None) -> None:
 @app.command()
 def reread(config: ConfigFlag = None) -> None:
     """Read refused messages again, after an update."""
-    configure_logging()
+    _configure_logging()
     from edge.fleet.reread import reread as again
     from edge.fleet.settings import load_office
 
@@ -78,7 +85,7 @@ def show(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
     """Answer a question of the dashboards."""
-    configure_logging()
+    _configure_logging()
     from edge.fleet.settings import load_office
     from edge.fleet.show import show as answer
 
@@ -90,7 +97,7 @@ def grafana(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Of Grafana's provisioning.")],
 ) -> None:
     """Write dashboards and data sources for Grafana."""
-    configure_logging()
+    _configure_logging()
     from edge.fleet.dashboards import write_provisioning
 
     echo(f"{write_provisioning(folder)} files in {folder}")

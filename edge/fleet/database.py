@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 import psycopg
+from psycopg.conninfo import make_conninfo
 from psycopg.rows import TupleRow
 
 from edge.core.errors import DatabaseError
@@ -16,7 +17,7 @@ Connection = psycopg.Connection[TupleRow]
 CURE: Final = "Check database.url, database.password_file, and that PostgreSQL runs."
 
 
-def connected(settings: DatabaseSettings, **options: Any) -> Connection:
+def connected(settings: DatabaseSettings) -> Connection:
     """Open a connection in UTC, outside of a transaction until one is begun.
 
     Raises:
@@ -26,16 +27,15 @@ def connected(settings: DatabaseSettings, **options: Any) -> Connection:
     password = database_password(settings)
     named = {"password": password} if password is not None else {}
     try:
-        return psycopg.connect(
+        conninfo = make_conninfo(
             settings.url,
-            autocommit=True,
             connect_timeout=settings.timeout_s,
             application_name="loomsight office",
             options="-c timezone=UTC",
             keepalives_idle=30,
             **named,
-            **options,
         )
+        return psycopg.connect(conninfo, autocommit=True)
     except psycopg.Error as error:
         raise unreachable(settings, error) from error
 
@@ -48,7 +48,7 @@ def unreachable(settings: DatabaseSettings, error: Exception) -> DatabaseError:
 def why(error: Exception) -> str:
     """Return what PostgreSQL or libpq says, in one line, without a full stop."""
     text = " ".join(str(error).split()) or type(error).__name__
-    return text[:300].rstrip(".")
+    return text.split(" Is the server running")[0][:300].rstrip(".")
 
 
 def shown_url(settings: DatabaseSettings) -> str:

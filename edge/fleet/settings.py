@@ -64,7 +64,7 @@ class DatabaseSettings(_Table):
     def _has_no_password(cls, url: str) -> str:
         try:
             parts = urlsplit(url)
-            password = parts.password
+            password, _ = parts.password, parts.port
         except ValueError as error:
             raise ValueError(f"{error}; postgresql://user@host/database is permitted") from error
         if parts.scheme not in ("postgresql", "postgres") or not url.isprintable():

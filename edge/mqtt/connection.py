@@ -248,7 +248,7 @@ class Connection:
         return self._client.subscribe(f"{self._settings.root}/{topic}", qos=1)[1]
 
     def _asking(self, topic: str, name: str) -> Properties:
-        properties = Properties(PacketTypes.PUBLISH)
+        properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
         properties.ResponseTopic = f"{self._settings.root}/{topic}"
         properties.CorrelationData = name.encode()
         return properties
