@@ -18,7 +18,7 @@ CURE: Final = "Check database.url, database.password_file, and that PostgreSQL r
 
 
 def connected(settings: DatabaseSettings) -> Connection:
-    """Open a connection in UTC, outside of a transaction until one is begun.
+    """Open a connection in UTC, outside of a transaction.
 
     Raises:
         ConfigError: if the password's file cannot be used.
