@@ -75,7 +75,7 @@ class OfficeConnection:
             Lost: if that does not work in time.
         """
         host, port = self._settings.address
-        properties = Properties(PacketTypes.CONNECT)
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         properties.SessionExpiryInterval = self._settings.session_expiry_s
         properties.ReceiveMaximum = self._settings.inflight
         properties.MaximumPacketSize = self._settings.largest_bytes
