@@ -23,19 +23,25 @@ class OfficeMetrics:
     def __init__(self) -> None:
         self.rows_stored = 0
         self.refused_messages = 0
-        self._registry = CollectorRegistry()
-        own = {"namespace": PREFIX, "registry": self._registry}
-        self._rows = Counter("rows", "New or newer rows, by table.", ["table"], **own)
-        self._messages = Counter("messages", "Understood, by topic.", ["topic"], **own)
-        self._refused = Counter("refused", "Messages kept and not understood.", **own)
-        self._checks = Counter("checks", "Messages of loomsight mqtt check.", **own)
+        own = self._registry = CollectorRegistry()
+        self._rows = Counter(f"{PREFIX}_rows", "New or newer rows, by table.", ["table"], registry=own)
+        self._messages = Counter(f"{PREFIX}_messages", "Understood, by topic.", ["topic"], registry=own)
+        self._refused = Counter(f"{PREFIX}_refused", "Messages kept and not understood.", registry=own)
+        self._checks = Counter(f"{PREFIX}_checks", "Messages of loomsight mqtt check.", registry=own)
         self._lag = Histogram(
-            "lag_seconds", "From the time of a message to its commit.", buckets=LAG_BUCKETS_S, **own
+            f"{PREFIX}_lag_seconds",
+            "From the time of a message to its commit.",
+            buckets=LAG_BUCKETS_S,
+            registry=own,
         )
-        self._commit = Histogram("batch_seconds", "Of a transaction.", buckets=LAG_BUCKETS_S, **own)
-        self._waiting = Gauge("waiting", "Messages that arrived and are not stored yet.", **own)
-        self._broker = Gauge("broker_connected", "1 while connected.", **own)
-        self._database = Gauge("database_connected", "1 while connected.", **own)
+        self._commit = Histogram(
+            f"{PREFIX}_batch_seconds", "Of a transaction.", buckets=LAG_BUCKETS_S, registry=own
+        )
+        self._waiting = Gauge(
+            f"{PREFIX}_waiting", "Messages that arrived and are not stored yet.", registry=own
+        )
+        self._broker = Gauge(f"{PREFIX}_broker_connected", "1 while connected.", registry=own)
+        self._database = Gauge(f"{PREFIX}_database_connected", "1 while connected.", registry=own)
 
     def batch(self, done: Stored, seconds: float) -> None:
         """Count a batch that is committed.
