@@ -26,6 +26,7 @@ import edge.commands.bench_cli
 import edge.commands.bundle_cli
 import edge.commands.doctor_cli
 import edge.commands.mqtt_cli
+import edge.commands.office_cli
 import edge.commands.roll_cli
 import edge.commands.run_cli
 import edge.commands.service_cli
@@ -64,6 +65,7 @@ from edge.core.contract import ModelContract
 from edge.core.taxonomy import Taxonomy, load_taxonomy
 from edge.dataset.options import DatasetOptions
 from edge.decisions.stops import Stops
+from edge.fleet.settings import OfficeSettings
 from edge.health.metrics import metrics_text
 from edge.health.state import Health
 from edge.machine.delivery import StopDelivery
@@ -102,6 +104,7 @@ APPS = {
     "roll": edge.commands.roll_cli.app,
     "stop": edge.commands.stop_cli.app,
     "mqtt": edge.commands.mqtt_cli.app,
+    "office": edge.commands.office_cli.app,
     "service": edge.commands.service_cli.app,
     "edge-bench": edge.commands.bench_cli.app,
     "edge-doctor": edge.commands.doctor_cli.app,
@@ -123,6 +126,7 @@ TOML_OF_PAGE = {
     "buyers.md": EdgeConfig,
     "roll-report.md": EdgeConfig,
     "mqtt.md": EdgeConfig,
+    "office.md": OfficeSettings,
     "recipe.md": Recipe,
     "gid.md": Recipe,
     "sparsity.md": Recipe,
