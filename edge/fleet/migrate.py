@@ -48,7 +48,7 @@ def migrate(settings: OfficeSettings, to: str = "head") -> tuple[str, str]:
                 f"Versions are {', '.join(versions())}; update loomsight if the database is newer.",
             ) from error
         except sqlalchemy.exc.DBAPIError as error:
-            raise unreachable(settings.database, error.orig or error) from error  # type: ignore[arg-type]
+            raise unreachable(settings.database, error.orig or error) from error
     return before, after
 
 

@@ -354,8 +354,12 @@ class Publisher:
         return Lanes(self._settings.root, MESSAGES.keys() - {STATUS}, self._settings.longest_pause_s)
 
     def _status(self, state: str) -> str:
-        status = {"state": state, "loomsight": __version__, "camera": self._camera}
-        status |= {"installation": self._installation}
+        status = {
+            "state": state,
+            "loomsight": __version__,
+            "camera": self._camera,
+            "installation": self._installation,
+        }
         return StatusMessage.model_validate(status).model_dump_json()
 
 
