@@ -131,7 +131,7 @@ def test_a_full_outbox_still_records(path):
     recorder = recording(path, most_waiting=3)[1]
     with recorder:
         recorder.add([defect(n) for n in range(5)], Coverage(), None)
-    assert len(waiting(path)) == 3
+    assert len(waiting(path, "defect", "roll")) == 3
     assert len(ids_in(path)) == 5
 
 
