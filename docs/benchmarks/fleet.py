@@ -29,7 +29,7 @@ import psutil
 from edge.cloth.coverage import Coverage
 from edge.cloth.defects import ClothDefect
 from edge.config.mqtt import MqttSettings
-from edge.fleet.database import connected
+from edge.fleet.database import Connection, connected
 from edge.fleet.migrate import migrate
 from edge.mqtt.publisher import Publisher
 from edge.roll.outbox import Outbox
@@ -213,12 +213,16 @@ def counts(folder: Path, names: list[str], url: str) -> dict[str, Any]:
             "SELECT percentile_cont(%s) WITHIN GROUP (ORDER BY extract(epoch FROM received_utc - utc)) "
             "FROM defects"
         )
-        found["lag_s"] = {
-            f"p{p}": round(database.execute(lag, (p / 100,)).fetchone()[0], 3) for p in (50, 99)
-        }
-        size = database.execute("SELECT pg_database_size(current_database())").fetchone()[0]
+        found["lag_s"] = {f"p{p}": round(one(database, lag, p / 100), 3) for p in (50, 99)}
+        size = one(database, "SELECT pg_database_size(current_database())")
         found["database_mib"] = round(size / 2**20, 1)
     return found
+
+
+def one(database: Connection, query: str, *values: float) -> float:
+    """Return the number that a query answers; 0 for none."""
+    row = database.execute(query, values).fetchone()
+    return float(row[0] or 0) if row else 0.0
 
 
 def costs(office: OfficeProcess, seconds: float) -> dict[str, Any]:
@@ -253,7 +257,7 @@ def main() -> None:
     if not HAS_SERVERS:
         sys.exit(WHY_NOT)
     with tempfile.TemporaryDirectory(prefix="loomsight-fleet-") as name:
-        postgres, broker = Postgres(), PlainBroker(Path(name))
+        postgres, broker = Postgres(is_durable=True), PlainBroker(Path(name))
         try:
             found = measure(options, Path(name), broker, postgres)
         finally:

@@ -80,7 +80,8 @@ def generate(database: Connection, looms: int, days: int, defects: int) -> None:
 
 def timed(database: Connection, days: int) -> dict[str, Any]:
     """Ask every question over several spans of time."""
-    now, found = datetime.now(timezone.utc), {}
+    now = datetime.now(timezone.utc)
+    found: dict[str, Any] = {}
     for name, query in queries().items():
         found[name] = {}
         for span in (span for span in SPANS_DAYS if span <= days or span == SPANS_DAYS[0]):

@@ -93,7 +93,8 @@ def stored(url: str) -> dict[str, int]:
 
 
 def _count(database: Connection, name: str) -> int:
-    return int(database.execute(f"SELECT count(*) FROM {name}").fetchone()[0])
+    row = database.execute(f"SELECT count(*) FROM {name}").fetchone()
+    return int(row[0]) if row else 0
 
 
 def demonstrate(folder: Path, broker: PlainBroker, postgres: Postgres, metres: float) -> None:

@@ -34,6 +34,7 @@ STATEMENTS = (
     ),
     *(f"CREATE INDEX {name}_of_roll ON {name} (roll_id)" for name in ("defects", "events", "gaps")),
     *(f"CREATE INDEX {name}_of_loom ON {name} (loom, utc)" for name in ("defects", "events", "gaps")),
+    "CREATE INDEX defects_by_time ON defects (utc)",
     f"""CREATE TABLE rolls (
         {OF_ROLL}, utc timestamptz NOT NULL, revision bigint NOT NULL, status text NOT NULL,
         started_utc timestamptz NOT NULL, ended_utc timestamptz, camera text NOT NULL,

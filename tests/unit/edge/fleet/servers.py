@@ -41,9 +41,14 @@ def as_postgres() -> list[str]:
 
 
 class Postgres:
-    """Run PostgreSQL on a free port, with its data in a folder of its own; what is committed survives."""
+    """Run PostgreSQL on a free port, with its data in a folder of its own; what is committed survives.
 
-    def __init__(self) -> None:
+    Args:
+        is_durable: sync each commit to the disk; without it a power cut would lose some, a kill does not.
+    """
+
+    def __init__(self, *, is_durable: bool = False) -> None:
+        self._fsync = "on" if is_durable else "off"
         self.folder = Path(tempfile.mkdtemp(prefix="loomsight-pg-"))
         self._held = HeldPort()
         self.port = self._held.number
@@ -64,7 +69,7 @@ class Postgres:
     def up(self) -> None:
         command = [*as_postgres(), PROGRAMS / "postgres", "-D", self.folder / "data", "-p", str(self.port),
                    "-k", self.folder, "-c", "listen_addresses=127.0.0.1", "-c", "shared_buffers=32MB",
-                   "-c", "max_connections=30", "-c", "fsync=off"]  # fmt: skip
+                   "-c", "max_connections=30", "-c", f"fsync={self._fsync}"]  # fmt: skip
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         end_s = time.monotonic() + PATIENCE_S
         while time.monotonic() < end_s:
