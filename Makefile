@@ -18,7 +18,7 @@ WORKBENCH_STAMP := .venv/.workbench
 DEMO_CLOTH := weave=plain,warp_pitch_px=4,weft_pitch_px=4,mean_grey=120
 SOURCES := edge distill export tests docs
 
-.PHONY: help demo workbench test-tools peers test check docs format lint types imports pipeline shipped images clean
+.PHONY: help demo office-demo workbench test-tools peers test check docs format lint types imports pipeline shipped images clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -29,6 +29,9 @@ demo: .venv/.base ## find defects on a simulated loom with the shipped model (no
 	    --detections runs/demo/detections.jsonl --save-pictures runs/demo/pictures \
 	    --summary runs/demo/summary.json
 
+office-demo: $(WORKBENCH_STAMP) ## three simulated looms, a broker, PostgreSQL and the office: every question answered
+	$(RUN)/python docs/benchmarks/office_demo.py
+
 workbench: $(WORKBENCH_STAMP) ## install what trains and exports detectors (torch, ultralytics, openvino, tensorrt-rtx)
 
 peers: .venv-peers/.peers ## install the labelling programs that labels are exchanged with, for the tests
@@ -38,9 +41,9 @@ peers: .venv-peers/.peers ## install the labelling programs that labels are exch
 	UV_PROJECT_ENVIRONMENT=$(CURDIR)/.venv-peers $(UV) sync --frozen --quiet --project tests/peers --python $(RUN)/python
 	touch $@
 
-test-tools: ## install the Debian packages that tests use, as root: browser, broker, camera, proxy
+test-tools: ## install the Debian packages that tests use, as root: browser, broker, database, camera, proxy
 	apt-get update -qq
-	apt-get install -y -qq --no-install-recommends chromium mosquitto mosquitto-clients openssl nginx systemd sqlite3 \
+	apt-get install -y -qq --no-install-recommends chromium mosquitto mosquitto-clients openssl nginx postgresql systemd sqlite3 \
 	    minisign aravis-tools gir1.2-aravis-0.8 python3-gi
 
 # Each worker has one thread: with more apiece torch's wait for each other, several times as long as they work. There
@@ -109,6 +112,6 @@ else
 endif
 
 $(WORKBENCH_STAMP): pyproject.toml uv.lock $(filter .uv/bin/uv,$(UV))
-	$(UV) sync --frozen --quiet --group dev --extra workbench --extra openvino --extra rtx --extra basler --extra mill --extra opcua --extra trust --extra gpio
+	$(UV) sync --frozen --quiet --group dev --extra workbench --extra openvino --extra rtx --extra basler --extra mill --extra opcua --extra trust --extra gpio --extra office
 	$(ensure_opencv)
 	touch $@ .venv/.base

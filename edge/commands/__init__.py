@@ -14,6 +14,7 @@ COMMANDS = {
     "stop": ("edge.commands.stop_cli:app", "check that this device can stop the machine"),
     "mqtt": ("edge.commands.mqtt_cli:app", "check the broker, print the schema of the messages"),
     "opcua": ("edge.commands.opcua_cli:app", "check the OPC UA server, keep the users of it"),
+    "office": ("edge.commands.office_cli:app", "collect what all devices report, and answer from it"),
     "service": ("edge.commands.service_cli:app", "print a systemd unit for this device"),
     "edge-bench": ("edge.commands.bench_cli:app", "measure the loop against the bare engine"),
     "edge-doctor": ("edge.commands.doctor_cli:app", "say what this device has and lacks"),

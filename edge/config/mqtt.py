@@ -24,24 +24,19 @@ Prefix = Annotated[
 LoginText = Annotated[str, Field(min_length=1, max_length=1000, pattern=r"^[^\x00-\x1f\x7f]+$")]
 
 
-class MqttSettings(BaseModel):
-    """Hold where events are sent.
+class BrokerLogin(BaseModel):
+    """Hold how to reach a broker, from a device or from the office.
 
     Attributes:
-        broker: `mqtts://host:port` (TLS) or `mqtt://host:port`; None sends nothing.
+        broker: `mqtts://host:port` (TLS) or `mqtt://host:port`; None for none.
         user: to log in as; None to log in without a name.
         password_file: its first line is the password. Without it LOOMSIGHT_MQTT_PASSWORD is.
         ca_file: certificates that vouch for the broker; None for those of the system.
         certificate_file, key_file: of this device, where the broker wants one.
-        prefix, box: topics are `prefix/box/...`; without a device, the name of this computer.
-        camera: a further part, `prefix/box/camera/...`: in a device with several cameras the name of each.
-        inflight: messages sent and not yet acknowledged.
-        most_waiting: when so many wait, what is recorded further is not queued for the broker.
+        prefix: topics begin with it.
         keepalive_s: after so much silence the connection is tested.
         timeout_s: of connecting.
-        acknowledge_s: a broker that acknowledges nothing for so long is connected to again.
         longest_pause_s: between two tries; the first is one second.
-        flush_s: the end of a run waits so long for the last messages.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -53,15 +48,9 @@ class MqttSettings(BaseModel):
     certificate_file: OwnPath | None = None
     key_file: OwnPath | None = None
     prefix: Prefix = "loomsight"
-    box: TopicPart | None = None
-    camera: TopicPart | None = None
-    inflight: int = Field(default=20, ge=1, le=1000)
-    most_waiting: int = Field(default=100_000, ge=1, le=10_000_000)
     keepalive_s: int = Field(default=30, ge=5, le=3600)
     timeout_s: float = Field(default=5.0, gt=0, le=60)
-    acknowledge_s: float = Field(default=30.0, gt=0, le=600)
     longest_pause_s: float = Field(default=60.0, ge=1, le=3600)
-    flush_s: float = Field(default=5.0, ge=0, le=600)
 
     @field_validator("broker")
     @classmethod
@@ -96,6 +85,30 @@ class MqttSettings(BaseModel):
         parts = urlsplit(self.broker or "")
         return parts.hostname or "", parts.port or PORTS.get(parts.scheme, 0)
 
+
+class MqttSettings(BrokerLogin):
+    """Hold where events are sent.
+
+    Attributes:
+        box: topics are `prefix/box/...`; without a device, the name of this computer.
+        camera: a further part, `prefix/box/camera/...`: in a device with several cameras the name of each.
+        inflight: messages sent and not yet acknowledged.
+        most_waiting: when so many wait, what is recorded further is not queued for the broker.
+        acknowledge_s: a broker that acknowledges nothing for so long is connected to again.
+        flush_s: the end of a run waits so long for the last messages.
+        receipts: what the broker has is sent again until the office says to have stored it.
+        receipt_s: when no receipt comes for so long, one message is sent again.
+    """
+
+    box: TopicPart | None = None
+    camera: TopicPart | None = None
+    inflight: int = Field(default=20, ge=1, le=1000)
+    most_waiting: int = Field(default=100_000, ge=1, le=10_000_000)
+    acknowledge_s: float = Field(default=30.0, gt=0, le=600)
+    flush_s: float = Field(default=5.0, ge=0, le=600)
+    receipts: bool = False
+    receipt_s: float = Field(default=60.0, gt=0, le=86_400)
+
     @property
     def root(self) -> str:
         """What all topics of this device, or of this camera, begin with, without the last slash."""
@@ -103,7 +116,7 @@ class MqttSettings(BaseModel):
         return "/".join([self.prefix.rstrip("/"), name, *([self.camera] if self.camera else [])])
 
 
-def password_of(settings: MqttSettings, environment: Mapping[str, str]) -> str | None:
+def password_of(settings: BrokerLogin, environment: Mapping[str, str]) -> str | None:
     """Return the password; None if there is none.
 
     Raises:

@@ -132,6 +132,12 @@ class AuditError(LoomsightError):
     exit_code = 44
 
 
+class DatabaseError(LoomsightError):
+    """The office's database cannot be reached, is of another version, or refuses what is asked."""
+
+    exit_code = 45
+
+
 class DatasetError(LoomsightError):
     """A training data set is missing, empty or inconsistent."""
 

@@ -13,14 +13,12 @@ from uuid import uuid4
 from edge import __version__
 from edge.config.mqtt import MqttSettings
 from edge.core.errors import BrokerError
+from edge.mqtt.check_kind import CHECK
 from edge.mqtt.connection import LOOP_S, Connection, Login, dial
 from edge.mqtt.messages import MESSAGES, EventMessage, StatusMessage
 from edge.mqtt.reasons import Lost
 from edge.mqtt.reports import UNSEEN_DENIALS
 from edge.mqtt.tls import tls_context
-
-CHECK: Final = "check"
-"""Kind of the messages that `loomsight mqtt check` publishes; on the topic of the status, their `state`."""
 
 IS_A_FAILURE: Final = 0x80
 

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from typing_extensions import Self
@@ -32,6 +33,9 @@ LOOP_S: Final = 0.05
 MOST_IN_FLIGHT: Final = 65_535
 HEADERS_BYTES: Final = 1 + 4 + 2 + 2 + 1
 """Of a PUBLISH beside topic and payload: type, length, length of the topic, number, properties (none)."""
+
+RECEIPT_BYTES: Final = 100
+"""Most that the properties of a message add which asks for a receipt, beside the topic of that."""
 
 Version = Literal[5, 4]
 """As in CONNECT: 5 is MQTT 5, 4 is 3.1.1."""
@@ -207,20 +211,47 @@ class Connection:
     def fits(self, topic: str, payload: str) -> bool:
         """Tell whether the broker takes a message of this length."""
         most = self.granted.packet_bytes
-        size = HEADERS_BYTES + len(f"{self._settings.root}/{topic}".encode()) + len(payload.encode())
+        length = len(f"{self._settings.root}/{topic}".encode())
+        size = HEADERS_BYTES + length + len(payload.encode())
+        size += length + RECEIPT_BYTES if self._settings.receipts else 0
         return most is None or size <= most
 
-    def send(self, number: int | None, topic: str, payload: str, *, retain: bool = False) -> None:
-        """Send one message; what became of it is in `acknowledged` or `refusals` later."""
+    def send(
+        self,
+        number: int | None,
+        topic: str,
+        payload: str,
+        *,
+        retain: bool = False,
+        receipt: tuple[str, str] | None = None,
+    ) -> None:
+        """Send one message; what became of it is in `acknowledged` or `refusals` later.
+
+        Args:
+            number: of the outbox; None for what is in none.
+            topic: its last part.
+            payload: JSON.
+            retain: the broker keeps it for who comes later.
+            receipt: last part of the topic, and correlation data, of the answer that is asked for.
+        """
         if not self._sent:
             self._answered_s = time.monotonic()
         kept = retain and self.granted.retain
-        info = self._client.publish(f"{self._settings.root}/{topic}", payload, qos=1, retain=kept)
+        properties = self._asking(*receipt) if receipt and self.plan.version == 5 else None
+        info = self._client.publish(
+            f"{self._settings.root}/{topic}", payload, qos=1, retain=kept, properties=properties
+        )
         self._sent[info.mid] = Sent(number, topic)
 
     def subscribe(self, topic: str) -> int | None:
         """Ask for the messages of a topic; `subscribed` has the answer under the returned number."""
         return self._client.subscribe(f"{self._settings.root}/{topic}", qos=1)[1]
+
+    def _asking(self, topic: str, name: str) -> Properties:
+        properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+        properties.ResponseTopic = f"{self._settings.root}/{topic}"
+        properties.CorrelationData = name.encode()
+        return properties
 
     def close(self) -> None:
         """Take leave; without this the broker publishes the last will."""

@@ -22,10 +22,13 @@ from edge.core.counted import counted
 from edge.core.events import RecordedEvent
 from edge.mqtt.connection import LOOP_S, Connection, Login, dial
 from edge.mqtt.lanes import Lanes
-from edge.mqtt.messages import MESSAGES, StatusMessage, message_of
+from edge.mqtt.messages import MESSAGES, STORED, StatusMessage
+from edge.mqtt.outgoing import message_of, receipt_name
 from edge.mqtt.reasons import Lost
+from edge.mqtt.receipts import Receipts
 from edge.mqtt.reports import Reports
 from edge.mqtt.tls import tls_context
+from edge.process.installation import installation_id
 from edge.process.supervised import HelperThread
 from edge.roll.outbox import FileIdentity, Outbox, OutboxReader, WaitingMessage
 
@@ -86,9 +89,11 @@ class Publisher:
         self._told_head: Head | None = None
         self._settings = settings
         self._camera = camera
+        self._installation = installation_id()
         tls, will = tls_context(settings), self._status("lost")
         self._login = Login(settings, password, tls, client_id(settings.root), will)
         self._reports = Reports(str(settings.broker))
+        self._receipts = Receipts(settings)
         self._lanes = self._new_lanes()
         self._end = threading.Event()
         self._flush_by_s = 0.0
@@ -134,7 +139,8 @@ class Publisher:
 
     def warnings(self) -> list[str]:
         """Say what waits though the broker is there, and what else is wrong with it."""
-        return [*self._reports.warnings(), *self._refused]
+        why_off = self._receipts.why_off
+        return [*self._reports.warnings(), *self._refused, *([why_off] if why_off else [])]
 
     def _send_all(self) -> None:
         while not self.outbox.is_open.wait(0.2):
@@ -213,6 +219,7 @@ class Publisher:
             Lost: if the connection is.
         """
         connection.send(None, STATUS, self._status("running"), retain=True)
+        self._receipts.connected(connection)
         self._lanes.connected(started_s)
         tidied_s = told_s = started_s
         while True:
@@ -281,7 +288,8 @@ class Publisher:
             why = f"the broker takes no more than {connection.granted.packet_bytes} bytes at once"
             self._reports.news(self._lanes.set_aside(topic, row.number, why, now_s))
             return [], False
-        connection.send(row.number, topic, payload)
+        receipt = (STORED, receipt_name(row)) if self._receipts.is_on else None
+        connection.send(row.number, topic, payload, receipt=receipt)
         return [], True
 
     def _set_aside(self) -> None:
@@ -306,12 +314,15 @@ class Publisher:
                 self._reports.status_refused(f"{self._settings.root}/{STATUS}", refusal)
         connection.acknowledged.clear()
         connection.refusals.clear()
+        self._receipts.collect(connection)
 
     def _tidy(self) -> bool:
         """Take out of the record what was acknowledged; False if there is another record now."""
         gone = set(self._acknowledged)
-        if gone and self._asked(lambda reader: reader.sent(gone)) is not None:
+        waits = self._receipts.is_on
+        if gone and self._asked(lambda reader: reader.sent(gone, awaits_receipt=waits)) is not None:
             self._acknowledged -= gone
+        self._asked(self._receipts.apply)
         self._set_aside()
         depth = self._asked(lambda reader: reader.depth())
         self.depth = self.depth if depth is None else depth
@@ -363,7 +374,12 @@ class Publisher:
             connection.send(None, STATUS, self._status("running"), retain=True)
 
     def _status(self, state: str) -> str:
-        status: dict[str, Any] = {"state": state, "loomsight": __version__, "camera": self._camera}
+        status: dict[str, Any] = {
+            "state": state,
+            "loomsight": __version__,
+            "camera": self._camera,
+            "installation": self._installation,
+        }
         head = self._audit_head() if state in ("running", "ended") else None
         if head is not None:
             self._told_head, status["audit"] = head, head._asdict()

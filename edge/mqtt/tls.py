@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import ssl
 
-from edge.config.mqtt import MqttSettings
+from edge.config.mqtt import BrokerLogin
 from edge.core.errors import ConfigError
 from edge.core.outside_files import SETTINGS_BYTES, check_private, open_outside
 
 
-def tls_context(settings: MqttSettings) -> ssl.SSLContext | None:
+def tls_context(settings: BrokerLogin) -> ssl.SSLContext | None:
     """Return the context of a connection; None where the broker is reached without TLS.
 
     Raises:

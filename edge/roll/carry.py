@@ -16,6 +16,13 @@ from edge.roll.database import DAMAGE_ERRORS, RecordFile, described, is_for_a_wh
 
 logger = logging.getLogger(__name__)
 
+OF_OUTBOX: Final = (
+    "event_id IN (SELECT event_id FROM events WHERE roll_id = ?1 "
+    "UNION ALL SELECT event_id FROM defects WHERE roll_id = ?1 "
+    "UNION ALL SELECT event_id FROM gap_messages WHERE roll_id = ?1 "
+    "UNION ALL SELECT review_id FROM reviews WHERE roll_id = ?1 UNION ALL SELECT ?1)"
+)
+
 OF_A_ROLL: Final = (
     ("rolls", "roll_id = ?"),
     ("defects", "roll_id = ?"),
@@ -30,11 +37,11 @@ OF_A_ROLL: Final = (
     ("small_images", "event_id IN (SELECT event_id FROM defects WHERE roll_id = ?)"),
     ("kinds", "event_id IN (SELECT event_id FROM defects WHERE roll_id = ?)"),
     ("event_data", "event_id IN (SELECT event_id FROM events WHERE roll_id = ?)"),
-    (
-        "outbox",
-        "event_id IN (SELECT event_id FROM events WHERE roll_id = ?1 "
-        "UNION ALL SELECT event_id FROM defects WHERE roll_id = ?1)",
-    ),
+    ("roll_revisions", "roll_id = ?"),
+    ("gap_messages", "roll_id = ?"),
+    ("open_gaps", "roll_id = ?"),
+    ("outbox", OF_OUTBOX),
+    ("outbox_sent", OF_OUTBOX),
 )
 """Tables, each behind those that it refers to, and which of their rows belong to a roll."""
 
@@ -65,9 +72,13 @@ def carry_over(old: sqlite3.Connection, new: sqlite3.Connection, roll_ids: Itera
 
 def _with_waiting(db: sqlite3.Connection) -> set[str]:
     """Return the rolls of what waits to be sent."""
+    waits = "SELECT event_id FROM outbox UNION ALL SELECT event_id FROM outbox_sent"
     rows = db.execute(
-        "SELECT roll_id FROM defects JOIN outbox USING (event_id) "
-        "UNION SELECT roll_id FROM events JOIN outbox USING (event_id) WHERE roll_id IS NOT NULL"
+        f"WITH waits AS ({waits}) SELECT roll_id FROM defects JOIN waits USING (event_id) "
+        "UNION SELECT roll_id FROM events JOIN waits USING (event_id) WHERE roll_id IS NOT NULL "
+        "UNION SELECT roll_id FROM gap_messages JOIN waits USING (event_id) "
+        "UNION SELECT roll_id FROM reviews JOIN waits ON review_id = waits.event_id "
+        "UNION SELECT roll_id FROM rolls JOIN waits ON roll_id = waits.event_id"
     )
     return {row[0] for row in rows}
 

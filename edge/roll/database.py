@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from edge.core.errors import LoomsightError, OutputError, RecordError
 from edge.core.files import cannot_write, check_not_a_folder, is_stream
-from edge.roll.schema import APPLICATION_ID, LATER_TABLES, SCHEMA_VERSION, TABLES
+from edge.roll.schema import APPLICATION_ID, LATER_TABLES, OUTBOX_OF_TODAY, SCHEMA_VERSION, TABLES
 
 logger = logging.getLogger(__name__)
 
@@ -306,13 +306,20 @@ def _prepared(path: Path) -> sqlite3.Connection:
                 connection.execute(statement)
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        for statement in LATER_TABLES:
+        for statement in (*_outbox_changes(connection), *LATER_TABLES):
             connection.execute(statement)
         connection.execute("COMMIT")
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _outbox_changes(connection: sqlite3.Connection) -> tuple[str, ...]:
+    """Return what gives the outbox of an older program the origins of today; nothing if it has them."""
+    query = "SELECT sql FROM sqlite_master WHERE type = 'table' AND name = 'outbox'"
+    row = connection.execute(query).fetchone()
+    return () if row is None or "'verdict'" in row[0] else OUTBOX_OF_TODAY
 
 
 def _set_aside(path: Path) -> Path:

@@ -1,7 +1,7 @@
 """Queue what is recorded and not yet sent: a table of the record, filled in its transaction.
 
-Triggers of the recorder's connection fill it, so nothing can be recorded and left out. A row names a defect
-or an event; what is sent is read from the record when its turn comes.
+Triggers of the recorder's connection fill it, so nothing can be recorded and left out. A row names a
+defect, an event, a roll, a gap or a verdict; what is sent is read from the record when its turn comes.
 """
 
 from __future__ import annotations
@@ -13,43 +13,26 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import quote
 
 from edge.roll.database import roll_back
+from edge.roll.outbox_queries import HAS_ROOM, JSON_COLUMNS, ROWS, Origin, triggers
 
 BUSY_MS = 2000
 """How long the sender waits while the recorder writes; a commit takes milliseconds."""
 
-Origin = Literal["defect", "event"]
 FileIdentity = tuple[int, int]
 """Device and number of a file."""
-
-_ROWS = {
-    "defect": """
-        SELECT o.number, d.event_id, d.class_name, d.score, d.start_m, d.end_m, d.left_mm, d.right_mm,
-            d.points, d.utc, s.shape, k.kind, r.roll_id, r.name AS roll, r.article
-        FROM outbox o JOIN defects d USING (event_id) JOIN rolls r USING (roll_id)
-            LEFT JOIN shapes s USING (event_id) LEFT JOIN kinds k USING (event_id)
-        WHERE o.number > ?1 AND o.number <= ?2
-    """,
-    "event": """
-        SELECT o.number, e.event_id, e.kind, e.detail, e.at_m, e.utc, x.data, r.roll_id, r.name AS roll,
-            r.article
-        FROM outbox o JOIN events e USING (event_id) LEFT JOIN event_data x USING (event_id)
-            LEFT JOIN rolls r USING (roll_id)
-        WHERE o.number > ?1 AND o.number <= ?2
-    """,
-}
 
 
 @dataclass(frozen=True, slots=True)
 class WaitingMessage:
-    """Hold a defect or event that waits to be sent.
+    """Hold what waits to be sent.
 
     Attributes:
         number: orders all that ever waited.
-        fields: columns of the record; `data` of an event is parsed.
+        fields: columns of the record; JSON among them is parsed.
         fault: why it can never be sent; None if it can.
     """
 
@@ -74,16 +57,10 @@ class Outbox:
         self.is_open = threading.Event()
 
     def collect_from(self, connection: sqlite3.Connection) -> None:
-        """Queue whatever this connection records from now on."""
-        for origin in _ROWS:
-            connection.execute(
-                f"CREATE TEMP TRIGGER outbox_of_{origin}s AFTER INSERT ON main.{origin}s "
-                # The first two queries take a step each. Only if old messages wait behind newer ones, or it
-                # is full, are the rows counted.
-                "WHEN coalesce((SELECT max(number) FROM outbox) - (SELECT min(number) FROM outbox) + 1, 0) "
-                f"< {self.most_waiting} OR (SELECT count(*) FROM outbox) < {self.most_waiting} "
-                f"BEGIN INSERT INTO outbox (event_id, origin) VALUES (new.event_id, '{origin}'); END"
-            )
+        """Queue whatever this connection records from now on, and verdicts of other programs."""
+        for statement in triggers(self.most_waiting):
+            connection.execute(statement)
+        connection.execute("INSERT OR REPLACE INTO outbox_open VALUES (1, ?)", (self.most_waiting,))
         self.is_open.set()
 
 
@@ -123,8 +100,11 @@ class OutboxReader:
         if not rows:
             return []
         span = (number, rows[-1]["number"])
-        found = {row["number"]: _waiting(row, "defect") for row in db.execute(_ROWS["defect"], span)}
-        found |= {row["number"]: _waiting(row, "event") for row in db.execute(_ROWS["event"], span)}
+        found = {
+            row["number"]: _waiting(row, origin)
+            for origin in {row["origin"] for row in rows} & ROWS.keys()
+            for row in db.execute(ROWS[origin], span)
+        }
         return [found.get(row["number"]) or _orphan(row) for row in rows]
 
     def set_aside(self, faults: Sequence[WaitingMessage]) -> int:
@@ -135,11 +115,70 @@ class OutboxReader:
             self._db.executemany("DELETE FROM outbox WHERE number = ?", [row[:1] for row in values])
         return len(values)
 
-    def sent(self, numbers: Collection[int]) -> int:
-        """Take out what the receiver has acknowledged; returns how many numbers that were."""
+    def sent(self, numbers: Collection[int], *, awaits_receipt: bool = False) -> int:
+        """Take out what the broker has acknowledged; returns how many numbers that were.
+
+        Args:
+            numbers: of the outbox.
+            awaits_receipt: keep their names until the office has stored them, see `stored`.
+        """
+        each = [(number,) for number in numbers]
         with self._transaction():
-            self._db.executemany("DELETE FROM outbox WHERE number = ?", [(number,) for number in numbers])
+            if awaits_receipt:
+                self._db.executemany(
+                    "INSERT OR REPLACE INTO outbox_sent SELECT event_id, number, origin FROM outbox "
+                    "WHERE number = ?",
+                    each,
+                )
+            self._db.executemany("DELETE FROM outbox WHERE number = ?", each)
         return len(numbers)
+
+    def stored(self, receipts: Collection[tuple[int, str]]) -> int:
+        """Take in what the office has stored, and queue again what it should have had before and has not.
+
+        Receivers get messages in the order of their numbers, so a receipt of a later one says that an
+        earlier one without is lost; that it is sent twice does no harm.
+
+        Args:
+            receipts: number and id of what was sent.
+        Returns:
+            How many messages are queued again.
+        """
+        last = 0
+        with self._transaction():
+            for number, event_id in receipts:
+                for table in ("outbox", "outbox_sent"):
+                    query = f"DELETE FROM {table} WHERE number = ? AND event_id = ?"
+                    if self._db.execute(query, (number, event_id)).rowcount:
+                        last = max(last, number)
+            return self._again("number < ?", last)
+
+    def probe(self) -> int:
+        """Queue again the oldest message without a receipt: its own tells what became of all others."""
+        with self._transaction():
+            return self._again("number = (SELECT min(number) FROM outbox_sent) AND ? = 0", 0)
+
+    def forget_receipts(self, most: int) -> int:
+        """Keep the names of so many messages without a receipt; returns how many are given up."""
+        with self._transaction():
+            return self._db.execute(
+                "DELETE FROM outbox_sent WHERE number <= "
+                "(SELECT number FROM outbox_sent ORDER BY number DESC LIMIT 1 OFFSET ?)",
+                (most,),
+            ).rowcount
+
+    def awaiting_receipts(self) -> int:
+        """Count what the broker has, and the office has not said to have stored."""
+        return int(self._db.execute("SELECT count(*) FROM outbox_sent").fetchone()[0])
+
+    def _again(self, which: str, value: int) -> int:
+        done = self._db.execute(
+            "INSERT OR IGNORE INTO outbox (event_id, origin) "
+            f"SELECT event_id, origin FROM outbox_sent WHERE {which} ORDER BY number",
+            (value,),
+        )
+        self._db.execute(f"DELETE FROM outbox_sent WHERE {which}", (value,))
+        return done.rowcount
 
     def depth(self) -> int:
         """Count what waits."""
@@ -165,12 +204,29 @@ class OutboxReader:
 def _waiting(row: sqlite3.Row, origin: Origin) -> WaitingMessage:
     fields = {name: row[name] for name in row.keys() if name not in ("number", "event_id")}  # noqa: SIM118
     fault = None
-    if fields.get("data"):
-        try:
-            fields["data"] = json.loads(fields["data"])
-        except (ValueError, TypeError, RecursionError) as error:
-            fault = f"its data is no JSON: {error}"
+    for name in JSON_COLUMNS:
+        if fields.get(name):
+            try:
+                fields[name] = json.loads(fields[name])
+            except (ValueError, TypeError, RecursionError) as error:
+                fault = f"its {name} is no JSON: {error}"
     return WaitingMessage(row["number"], row["event_id"], origin, fields, fault)
+
+
+def queue_verdict(db: sqlite3.Connection, review_id: str) -> None:
+    """Queue a verdict in the transaction that records it, if the last run with this record had a broker."""
+    room = HAS_ROOM.format(most="(SELECT most_waiting FROM outbox_open)")
+    if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'outbox_open'").fetchone() is not None:
+        db.execute(
+            "INSERT OR IGNORE INTO outbox (event_id, origin) "
+            f"SELECT ?, 'verdict' WHERE EXISTS (SELECT 1 FROM outbox_open) AND {room}",
+            (review_id,),
+        )
+
+
+def queue_nothing(db: sqlite3.Connection) -> None:
+    """Let verdicts on a record wait for no broker: its runs have none."""
+    db.execute("DELETE FROM outbox_open")
 
 
 def _orphan(row: sqlite3.Row) -> WaitingMessage:

@@ -18,7 +18,7 @@ from edge.core.events import RecordedEvent, new_id, utc_now
 from edge.roll.audit_heads import AuditHead, write_head
 from edge.roll.carry import succeed
 from edge.roll.database import DAMAGE_ERRORS, RecordFile, described, is_damage
-from edge.roll.outbox import Outbox
+from edge.roll.outbox import Outbox, queue_nothing
 from edge.roll.requests import Request, unanswered
 from edge.roll.values import ROLL_ENDED, ROLL_STARTED, OpenRoll, RecordedDefect, RollHead, RollStatus
 from edge.roll.waiting import PendingRoll, Waiting
@@ -121,6 +121,8 @@ class RollRecorder:
         """Close what a killed run left open, and begin the roll or go on with it."""
         if self._outbox is not None:
             self._outbox.collect_from(file.connection)
+        else:
+            queue_nothing(file.connection)
         with file.transaction() as db:
             interrupted = close_interrupted(db)
             db.execute("DELETE FROM requests")  # nobody waits for an answer any more

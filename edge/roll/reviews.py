@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from edge.core.events import new_id, utc_now
 from edge.roll.database import BUSY_MS, described
+from edge.roll.outbox import queue_verdict
 from edge.roll.schema import REVIEWERS
 
 Verdict = Literal["confirmed", "rejected", "undone"]
@@ -67,6 +68,7 @@ def record_review(path: Path, event_id: str, review: Review) -> Recorded:
                     db.execute("INSERT INTO namings VALUES (?, ?)", (review_id, review.class_name))
                 if review.who is not None:
                     db.execute("INSERT INTO reviewers VALUES (?, ?)", (review_id, review.who))
+                queue_verdict(db, review_id)
             db.execute("COMMIT")
             return "new" if is_new else "known"
     except sqlite3.Error as error:

@@ -105,6 +105,26 @@ AUDIT_HEADS: Final = """
     )
     """
 
+OUTBOX: Final = """
+    CREATE TABLE IF NOT EXISTS outbox (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        event_id TEXT NOT NULL UNIQUE,
+        origin TEXT NOT NULL CHECK (origin IN ('defect', 'event', 'roll', 'gap', 'verdict'))
+    )
+    """
+
+OUTBOX_OF_TODAY: Final = (
+    "ALTER TABLE outbox RENAME TO outbox_before",
+    OUTBOX,
+    "INSERT INTO outbox SELECT * FROM outbox_before",
+    "UPDATE sqlite_sequence SET seq = max(seq, "
+    "(SELECT seq FROM sqlite_sequence WHERE name = 'outbox_before')) WHERE name = 'outbox'",
+    "INSERT INTO sqlite_sequence SELECT 'outbox', seq FROM sqlite_sequence WHERE name = 'outbox_before' "
+    "AND NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'outbox')",
+    "DROP TABLE outbox_before",
+)
+"""Give the outbox of an older program today's origins; what waits keeps its number, and numbers go on."""
+
 LATER_TABLES: Final = (
     HEADERS,
     """
@@ -156,19 +176,51 @@ LATER_TABLES: Final = (
         data TEXT NOT NULL
     )
     """,
-    """
-    CREATE TABLE IF NOT EXISTS outbox (
-        number INTEGER PRIMARY KEY AUTOINCREMENT,
-        event_id TEXT NOT NULL UNIQUE,
-        origin TEXT NOT NULL CHECK (origin IN ('defect', 'event'))
-    )
-    """,
+    OUTBOX,
     """
     CREATE TABLE IF NOT EXISTS outbox_set_aside (
         number INTEGER PRIMARY KEY,
         event_id TEXT NOT NULL,
         origin TEXT NOT NULL,
         why TEXT NOT NULL
+    )
+    """,
+    """
+    CREATE TABLE IF NOT EXISTS outbox_sent (
+        event_id TEXT PRIMARY KEY,
+        number INTEGER NOT NULL,
+        origin TEXT NOT NULL
+    )
+    """,
+    "CREATE INDEX IF NOT EXISTS outbox_sent_in_order ON outbox_sent (number)",
+    """
+    CREATE TABLE IF NOT EXISTS outbox_open (
+        only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
+        most_waiting INTEGER NOT NULL
+    )
+    """,
+    """
+    CREATE TABLE IF NOT EXISTS roll_revisions (
+        roll_id TEXT PRIMARY KEY REFERENCES rolls,
+        revision INTEGER NOT NULL
+    )
+    """,
+    """
+    CREATE TABLE IF NOT EXISTS gap_messages (
+        event_id TEXT PRIMARY KEY,
+        roll_id TEXT NOT NULL REFERENCES rolls,
+        revision INTEGER NOT NULL,
+        lines INTEGER NOT NULL,
+        start_m REAL,
+        end_m REAL,
+        reason TEXT NOT NULL,
+        utc TEXT NOT NULL
+    )
+    """,
+    """
+    CREATE TABLE IF NOT EXISTS open_gaps (
+        event_id TEXT PRIMARY KEY,
+        roll_id TEXT NOT NULL REFERENCES rolls
     )
     """,
     """

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from edge.bundle.opening import open_bundle
+from tests.unit.edge.fleet.servers import HAS_SERVERS, WHY_NOT
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = ROOT / "docs" / "benchmarks"
@@ -97,6 +101,31 @@ def test_every_script_starts_and_shows_its_help():
         timeout=600,
     )
     assert (done.stdout, done.returncode) == ("", 0), done.stdout + done.stderr
+
+
+@pytest.mark.skipif(not HAS_SERVERS, reason=WHY_NOT)
+def test_the_office_is_measured_with_devices_that_speak_mqtt():
+    words = ["--looms", "2", "--processes", "1", "--minutes", "0.05", "--per-day", "20000"]
+    found = measured("fleet.py", *words)
+    assert found["defects"]["recorded"] + found["events"]["recorded"] > 0
+    for table in ("defects", "events", "rolls"):
+        counts = found[table]
+        assert (counts["recorded"], counts["lost"], counts["duplicates"]) == (counts["stored"], 0, 0)
+
+
+@pytest.mark.skipif(not HAS_SERVERS, reason=WHY_NOT)
+def test_a_year_of_the_office_reads_the_days_that_are_asked_about():
+    found = measured("fleet_year.py", "--looms", "2", "--days", "4")
+    assert found["rows"]["defects"] == 2 * 4 * 60
+    assert 0 < found["questions"]["defects"]["1 d"]["partitions_read"] < found["partitions_of_defects"]
+
+
+def measured(script, *words):
+    """Return the numbers that a script prints."""
+    command = [sys.executable, SCRIPTS / script, *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
 
 
 def test_the_soak_reads_page_health_and_times_from_what_a_run_says(tmp_path):

@@ -27,6 +27,7 @@ import edge.commands.bench_cli
 import edge.commands.bundle_cli
 import edge.commands.doctor_cli
 import edge.commands.mqtt_cli
+import edge.commands.office_cli
 import edge.commands.opcua_cli
 import edge.commands.roll_cli
 import edge.commands.run_cli
@@ -68,6 +69,7 @@ from edge.core.contract import ModelContract
 from edge.core.taxonomy import Taxonomy, load_taxonomy
 from edge.dataset.options import DatasetOptions
 from edge.decisions.stops import Stops
+from edge.fleet.settings import OfficeSettings
 from edge.health.metrics import metrics_text
 from edge.health.state import Health
 from edge.machine.delivery import StopDelivery
@@ -109,6 +111,7 @@ APPS = {
     "stop": edge.commands.stop_cli.app,
     "mqtt": edge.commands.mqtt_cli.app,
     "opcua": edge.commands.opcua_cli.app,
+    "office": edge.commands.office_cli.app,
     "service": edge.commands.service_cli.app,
     "edge-bench": edge.commands.bench_cli.app,
     "edge-doctor": edge.commands.doctor_cli.app,
@@ -131,6 +134,7 @@ TOML_OF_PAGE = {
     "roll-report.md": EdgeConfig,
     "mqtt.md": EdgeConfig,
     "opcua.md": EdgeConfig,
+    "office.md": OfficeSettings,
     "recipe.md": Recipe,
     "gid.md": Recipe,
     "sparsity.md": Recipe,
@@ -391,10 +395,10 @@ def test_every_metric_is_named_on_its_page():
 
 def test_the_messages_of_the_page_keep_their_schema():
     (block,) = blocks(DOCS / "mqtt.md", "json")
-    defect, stop, status = map(json.loads, block.splitlines())
-    MESSAGES["defect"].model_validate(defect)
-    MESSAGES["stop"].model_validate(stop)
-    MESSAGES["status"].model_validate(status)
+    topics = ("defect", "stop", "gap", "verdict", "roll", "status")
+    for topic, message in zip(topics, block.splitlines(), strict=True):
+        assert set(json.loads(message)) == set(MESSAGES[topic].model_fields)
+        MESSAGES[topic].model_validate_json(message)
 
 
 @pytest.mark.parametrize(

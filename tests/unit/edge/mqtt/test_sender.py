@@ -29,7 +29,8 @@ from tests.unit.edge.mqtt.test_misbehaviours import record_some, rows, said_by, 
 from tests.unit.edge.mqtt.test_mqtt import defect, ids_in, needs_broker, recording, wait_for
 from tests.unit.edge.mqtt.test_mqtt import settings as tls_settings
 
-DENIED = f"user {USER}\ntopic write +/+/status\ntopic write +/+/event\ntopic write +/+/stop\ntopic read #\n"
+TAKEN = ("status", "event", "stop", "gap", "verdict", "roll")
+DENIED = f"user {USER}\n" + "".join(f"topic write +/+/{topic}\n" for topic in TAKEN) + "topic read #\n"
 
 
 @pytest.fixture
@@ -167,7 +168,8 @@ def test_a_broker_of_mqtt_5_that_cuts_once_is_not_taken_for_an_old_one(path):
 def test_in_mqtt_3_1_1_check_finds_out_what_is_thrown_away():
     thrown = Script(versions=(4,), publish=lambda topic, _: THROWN_AWAY if topic == "event" else 0)
     with ScriptedBroker(Script(versions=(4,))) as broker:
-        assert "takes messages on defect, event, stop, status" in check_broker(settings(broker), None)
+        taken = "takes messages on defect, event, stop, gap, verdict, roll, status"
+        assert taken in check_broker(settings(broker), None)
     with (
         ScriptedBroker(thrown) as broker,
         pytest.raises(BrokerError, match=r"denies loomsight/b1/event .acknowledged, and it did not come"),
@@ -226,7 +228,7 @@ def test_a_damaged_row_is_set_aside_and_counted_and_all_others_go(damage, path):
             assert wait_for(lambda: rows(path, "outbox") == [])
             bad = rows(path, "outbox_set_aside")
             assert len(bad) == publisher.unsendable == 1
-            assert set(broker.ids("defect", "event", "stop")) | set(bad) == waiting
+            assert set(broker.ids("defect", "event", "stop", "roll")) | set(bad) == waiting
             assert "1 row of the outbox cannot be sent" in said_by(publisher)
             assert [event.kind for event in publisher.events()] == ["message set aside"]
 
@@ -298,11 +300,11 @@ def test_errors_of_the_database_in_the_sender_end_no_thread(question, error, pat
     """Each question fails three times with an error that SQLite or the system may raise, then works."""
     failures, works = iter([error("injected")] * 3), getattr(OutboxReader, question)
 
-    def failing(self, *arguments):
+    def failing(self, *arguments, **named):
         failure = next(failures, None)
         if failure is not None:
             raise failure
-        return works(self, *arguments)
+        return works(self, *arguments, **named)
 
     monkeypatch.setattr(OutboxReader, question, failing)
     monkeypatch.setattr("edge.mqtt.publisher.RECORD_PAUSE_S", 0.05)
@@ -317,7 +319,7 @@ def test_errors_of_the_database_in_the_sender_end_no_thread(question, error, pat
         assert publisher._thread.is_alive()
         aside = set(rows(path, "outbox_set_aside"))
         assert len(aside) == 1
-        assert set(broker.ids("defect", "event", "stop")) == waiting - aside
+        assert set(broker.ids("defect", "event", "stop", "roll")) == waiting - aside
 
 
 def test_old_messages_that_wait_do_not_fill_the_outbox(path):

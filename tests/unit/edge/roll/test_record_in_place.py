@@ -93,8 +93,10 @@ def test_a_record_that_is_gone_is_said_at_once_and_written_again_with_the_whole_
     assert (roll["name"], roll["status"], roll["passed_lines"]) == ("R", "finished", 400)
     assert len(rows(path, "SELECT * FROM defects")) == 4
     assert [event["kind"] for event in rows(path, "SELECT * FROM events")] == ["record replaced"]
-    numbers = [row["number"] for row in rows(path, "SELECT number FROM outbox ORDER BY number")]
-    assert numbers == [1, 2, 3, 4, 5]  # nothing that waits to be sent is lost, no number comes twice
+    queued = rows(path, "SELECT number, origin FROM outbox ORDER BY number")
+    # Nothing that waits to be sent is lost, no number comes twice; the roll waits again since its end.
+    assert [row["number"] for row in queued] == [2, 3, 4, 5, 6, 7]
+    assert [row["origin"] for row in queued] == [*["defect"] * 3, "event", "defect", "roll"]
     assert len({one.event_id for one in told}) == len(told) == 5
     assert rows(path, "PRAGMA integrity_check") == [{"integrity_check": "ok"}]
 

@@ -1,0 +1,103 @@
+"""Run `loomsight office`: collect what all devices report, keep its database, answer from it."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edge.process.console import command_app, configure_logging
+from edge.process.terminal import echo
+
+app = command_app("Collect what all devices report into PostgreSQL, and answer from there.")
+
+ConfigFlag = Annotated[Path | None, typer.Option(help="Settings as TOML: tables [mqtt] and [database].")]
+
+
+def _configure_logging() -> None:
+    """Log changes of state; alembic names each of its parts as it is imported."""
+    configure_logging()
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+
+
+@app.command()
+def run(config: ConfigFlag = None) -> None:
+    """Receive from the broker and store, until a signal ends it; daily delete what is too old."""
+    _configure_logging()
+    from edge.config.mqtt import password_of
+    from edge.core.errors import ConfigError
+    from edge.fleet.running import run_office
+    from edge.fleet.settings import load_office
+
+    settings = load_office(config)
+    if settings.mqtt.broker is None:
+        raise ConfigError("No broker is named.", "Set mqtt.broker in the file of --config.")
+    run_office(settings, password_of(settings.mqtt, os.environ))
+
+
+@app.command()
+def migrate(
+    config: ConfigFlag = None,
+    to: Annotated[
+        str, typer.Option(metavar="REV", help="Version of the schema, head, or base to remove all.")
+    ] = "head",
+) -> None:
+    """Bring the database's schema to a version, up or down, and write the shifts into it."""
+    _configure_logging()
+    from edge.fleet.migrate import migrate as bring
+    from edge.fleet.settings import load_office
+
+    before, after = bring(load_office(config), to)
+    echo(f"schema version {after}" + ("" if before == after else f", before {before}"))
+
+
+@app.command()
+def retain(config: ConfigFlag = None) -> None:
+    """Delete what is older than retention_days; `run` does so daily."""
+    _configure_logging()
+    from edge.fleet.retention import retain_now
+    from edge.fleet.settings import load_office
+
+    echo(retain_now(load_office(config)))
+
+
+@app.command()
+def reread(config: ConfigFlag = None) -> None:
+    """Read refused messages again, after an update."""
+    _configure_logging()
+    from edge.fleet.reread import reread as again
+    from edge.fleet.settings import load_office
+
+    done, left = again(load_office(config))
+    echo(f"{done} messages stored now, {left} still refused")
+
+
+@app.command()
+def show(
+    questions: Annotated[
+        list[str], typer.Argument(metavar="QUESTION...", help="looms, pareto-kind, gaps, ...; all for all.")
+    ],
+    config: ConfigFlag = None,
+    days: Annotated[float, typer.Option(min=0.01, max=36500, help="Up to now.")] = 7,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+) -> None:
+    """Answer a question of the dashboards."""
+    _configure_logging()
+    from edge.fleet.settings import load_office
+    from edge.fleet.show import show as answer
+
+    answer(load_office(config), questions, days, as_json=as_json)
+
+
+@app.command()
+def grafana(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Of Grafana's provisioning.")],
+) -> None:
+    """Write dashboards and data sources for Grafana."""
+    _configure_logging()
+    from edge.fleet.dashboards import write_provisioning
+
+    echo(f"{write_provisioning(folder)} files in {folder}")

@@ -1,0 +1,1 @@
+"""Change the schema of the office's database step by step, up and down, with what is in it."""
