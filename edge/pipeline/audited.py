@@ -49,7 +49,7 @@ class RunAudit:
         self._of_camera = {"camera": camera} if camera else {}
 
     def take(self, events: Sequence[RecordedEvent], roll: str | None) -> None:
-        """Note those events of a roll that the settings of the device decide about, and what a person asked."""
+        """Note those events of a roll that the settings decide about, and those that a person asked for."""
         for event in events:
             person = (event.data or {}).get("who")
             if event.kind not in OF_THE_RECORD and person is None:
