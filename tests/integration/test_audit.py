@@ -174,12 +174,12 @@ def test_a_forger_is_found(bundle, tmp_path):
 def test_a_killed_run_leaves_a_whole_chain(device, tmp_path):
     config, tokens = device
     log = log_beside(tmp_path / "rolls.db")
-    for _ in range(2):
+    for said in ("rejected", "confirmed"):
         with edge_run(tmp_path, "0", "--config", config) as (process, bare):
             defects = wait_for(
                 lambda bare=bare: httpx.get(f"{bare}roll", timeout=START_S).json()["defects"]
             )
-            verdict = {"id": defects[-1]["id"], "verdict": "rejected"}
+            verdict = {"id": defects[-1]["id"], "verdict": said}
             assert post(bare, tokens["carl"], "reviews", verdict).status_code == 200
             process.kill()
     verdicts = entries(log, "verdict")

@@ -195,7 +195,7 @@ def test_a_verdict_is_on_the_disk_when_it_is_answered_once_and_can_be_undone(tmp
     roll = read_roll(tmp_path / "rolls.db", "A17")
     assert [row.verdict for row in roll.defects] == ["confirmed", None, None]
     first = as_csv(document_of(roll)).splitlines()[1]
-    assert first.endswith('00000003.png,"[10.0, 10.0, 30.0, 30.0]"')
+    assert first.endswith('00000003.png,"[10.0, 10.0, 30.0, 30.0]",')  # of no user
     rows = [json.loads(line) for line in as_json_lines(document_of(roll)).splitlines()]
     assert [row.get("verdict") for row in rows if row["type"] == "defect"] == ["confirmed", None, None]
 
