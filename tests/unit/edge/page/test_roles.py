@@ -25,8 +25,15 @@ ASKS = {
     "/rolls": {"id": "1" * 32},
     "/marks": {"sheet": "0" * 64, "number": 1, "is_defect": True},
     "/teaching": {"request": "begin"},
+    "/api/v1/article": {"article": "twill"},
 }
-LEAST = {"/reviews": "operator", "/rolls": "shift-lead", "/marks": "shift-lead", "/teaching": "engineer"}
+LEAST = {
+    "/reviews": "operator",
+    "/rolls": "shift-lead",
+    "/marks": "shift-lead",
+    "/teaching": "engineer",
+    "/api/v1/article": "shift-lead",
+}
 
 
 @pytest.fixture
@@ -45,7 +52,10 @@ def device(tmp_path):
 
 
 def post(client, who, path, body):
-    return client.post(path, json=body, headers={"Authorization": f"Bearer {client.tokens[who]}"})
+    method = "PUT" if path.startswith("/api/") else "POST"
+    return client.request(
+        method, path, json=body, headers={"Authorization": f"Bearer {client.tokens[who]}"}
+    )
 
 
 @pytest.mark.parametrize("path", ASKS)

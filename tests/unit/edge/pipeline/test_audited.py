@@ -40,6 +40,13 @@ def test_stops_and_articles_are_noted_under_the_id_of_the_record_and_nothing_els
     assert (entries[0].data["roll"], entries[0].data["camera_m"]) == ("A17", 1.235)
 
 
+def test_what_a_person_asks_for_over_opc_ua_names_them(audit):
+    """Whatever its kind: an event of the record that says who is one of a person."""
+    audit.take([RecordedEvent("machine stop asked for", "by OPC UA", data={"who": "anna"})], "A17")
+    (entry,) = noted(audit)
+    assert (entry.who, entry.kind) == ("user anna", "machine stop asked for")
+
+
 @pytest.mark.parametrize(
     ("request_", "who"),
     [
