@@ -174,11 +174,11 @@ def test_a_record_that_is_locked_at_a_change_is_written_later(tmp_path, bundle, 
     record, seen = tmp_path / "r.db", []
     change = recorder_module.RollRecorder.change_roll
 
-    def locked(recorder, *arguments):
+    def locked(recorder, *arguments, **named):
         with closing(sqlite3.connect(record, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
             recorder._file.wait_for_others(1)
-            change(recorder, *arguments)
+            change(recorder, *arguments, **named)
             seen.append((recorder.is_blocked, recorder.roll_name, recorder.roll_id))
 
     monkeypatch.setattr(recorder_module.RollRecorder, "change_roll", locked)
