@@ -49,6 +49,7 @@ TABLES = {
     "cameras": "[cameras.NAME]",
     "grade_limits": "[grade_limits]",
     "machine": "[machine]",
+    "opcua": "[opcua]",
     "score_thresholds": "[score_thresholds]",
     "trust": "[trust]",
 }
