@@ -31,7 +31,7 @@ class Guard(Protocol):
     """Know tokens."""
 
     def person(self, token: str) -> Person | None:
-        """Return whose token this is; None if it is nobody's.
+        """Return whose token this is; None if it is not known.
 
         Raises:
             LoomsightError: if that cannot be told now.
@@ -80,7 +80,7 @@ class DeviceUsers:
         return bool(self._users)
 
     def person(self, token: str) -> Person | None:
-        """See `Guard`. A file that cannot be used any more lets nobody in.
+        """See `Guard`. A file that cannot be used any more refuses everyone.
 
         Raises:
             ConfigError: if it cannot.

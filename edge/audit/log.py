@@ -28,7 +28,7 @@ from edge.audit.entry import (
 from edge.audit.files import End, archive_name, archives, end_of, first_head, holds, lock_of
 from edge.core.errors import OutputError
 from edge.core.events import new_id
-from edge.core.files import file_digest
+from edge.core.files import file_digest, sync_folder
 from edge.core.outside_files import reason_of
 
 logger = logging.getLogger(__name__)
@@ -128,7 +128,7 @@ class AuditLog:
         finally:
             os.close(descriptor)
         if not end.size:
-            _sync_folder(self.path.parent)
+            sync_folder(self.path.parent)
         for archive in removed:
             archive.unlink(missing_ok=True)
         return entries[-1].head
@@ -250,14 +250,6 @@ def _locked(path: Path) -> Iterator[None]:
                     ) from error
             time.sleep(LOOK_S)
         yield
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _give_to_owner_of_folder(descriptor: int, folder: Path) -> None:

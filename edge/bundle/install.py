@@ -27,7 +27,7 @@ from edge.bundle.store import (
     read_state,
 )
 from edge.core.errors import LoomsightError, ModelError, OutputError
-from edge.core.files import file_digest, write_whole
+from edge.core.files import file_digest, sync_folder, write_whole
 from edge.core.outside_files import SETTINGS_BYTES, read_bytes
 
 logger = logging.getLogger(__name__)
@@ -89,7 +89,7 @@ def roll_back(store: Path, check: Check) -> StoreState:
 
 def _switch(store: Path, state: StoreState) -> StoreState:
     write_whole(store / STATE_NAME, state.model_dump_json(indent=1).encode() + b"\n")
-    _sync_folder(store)
+    sync_folder(store)
     logger.info("current bundle of %s: %s (before: %s)", store, state.current, state.previous or "none")
     return state
 
@@ -144,9 +144,9 @@ def _copy(bundle: Bundle, store: Path, destination: Path) -> None:
         open_bundle(incoming)
         incoming.chmod(0o755)
         for folder in (incoming, *(path for path in incoming.rglob("*") if path.is_dir())):
-            _sync_folder(folder)
+            sync_folder(folder)
         incoming.rename(destination)
-        _sync_folder(destination.parent)
+        sync_folder(destination.parent)
     finally:
         shutil.rmtree(incoming, ignore_errors=True)
 
@@ -209,14 +209,6 @@ def _clear_leftovers(store: Path) -> None:
 def _sync_file(path: Path) -> None:
     with path.open("rb") as stream:
         os.fsync(stream.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _cannot_write(store: Path, error: OSError) -> OutputError:

@@ -59,6 +59,19 @@ def write_whole(
         raise cannot_write(path, error) from error
 
 
+def sync_folder(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk.
+
+    Raises:
+        OSError: if that fails.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def _umask() -> int:
     """Return what this process keeps from others: a file gets the rights that any program gives it."""
     try:  # os.umask() would have to change it to read it, for all threads

@@ -16,7 +16,7 @@ from edge.pipeline.changes import RollRequest
 from edge.roll.values import roll_name_of
 
 NAMELESS: Final = re.compile(r"roll of \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
-"""How a roll is called that nobody named; see `roll_name_of`."""
+"""The name of a roll without one of its own; see `roll_name_of`."""
 
 RECIPE_PREPARED: Final = "recipe prepared"
 STOP_ASKED: Final = "machine stop asked for"

@@ -69,6 +69,6 @@ class BoxUsers(UserManager):
         try:
             known = with_password(read_users(self._file), username, password or "")
         except LoomsightError as error:
-            logger.error("OPC UA: nobody can log in: %s", error)
+            logger.error("OPC UA: no user can log in: %s", error)
             return None
         return None if known is None else BoxUser(UserRole.User, known.name, known.may_change)

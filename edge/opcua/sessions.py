@@ -30,7 +30,7 @@ MOST_QUEUED: Final = 1000
 
 MOST_UNACKNOWLEDGED: Final = 100
 
-CALLER: ContextVar[str] = ContextVar("caller", default="nobody")
+CALLER: ContextVar[str] = ContextVar("caller", default="anonymous")
 """Name of the user whose method call is answered."""
 
 IS_ENCRYPTED: ContextVar[bool] = ContextVar("is_encrypted", default=False)
@@ -88,7 +88,7 @@ class BoxSession(InternalSession):
             logger.warning("OPC UA: '%s' may not call a method, and did", user.name)
             denied = ua.StatusCode(ua.StatusCodes.BadUserAccessDenied)
             return [ua.CallMethodResult(StatusCode=denied) for _ in params]
-        CALLER.set(user.name or "nobody")
+        CALLER.set(user.name or "anonymous")
         return await super().call(params)
 
     async def create_subscription(
@@ -218,8 +218,8 @@ class BoxServerCore(InternalServer):
             or any(session.name == name for session in self._sessions.values())
         ):
             raise ServiceError(ua.StatusCodes.BadTooManySessions)
-        nobody = user or User(role=UserRole.Anonymous)
-        return BoxSession(self, self.aspace, self.subscription_service, name, nobody, external)
+        known = user or User(role=UserRole.Anonymous)
+        return BoxSession(self, self.aspace, self.subscription_service, name, known, external)
 
     def register_external_session(self, session: InternalSession) -> None:
         """Note a session of a client."""

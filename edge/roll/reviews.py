@@ -115,7 +115,7 @@ def has_table(db: sqlite3.Connection, name: str) -> bool:
 
 
 def _is_same(before: Review, now: Review) -> bool:
-    """Tell whether a verdict says nothing new: nobody takes back again what somebody took back."""
+    """Tell whether a verdict says nothing new: what was taken back is taken back again."""
     return before == now or before.verdict == now.verdict == "undone"
 
 

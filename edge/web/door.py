@@ -178,7 +178,7 @@ class Door:
         )  # fmt: skip
 
     def _check_token(self, scope: Scope, headers: Headers) -> None:
-        """Let nobody through without a token, and note whose it is."""
+        """Refuse a request without a token, and note whose token it has."""
         if self._guard is None:
             return
         scheme, _, given = headers.get("authorization", "").partition(" ")
