@@ -32,6 +32,7 @@ from edge.core.taxonomy import load_taxonomy
 from edge.dataset.options import DatasetOptions
 from edge.dataset.writing import write_dataset
 from edge.inference.inspector import Inspector
+from edge.inference.single_image import inspect_single
 from edge.inference.model import Models
 from edge.process.commands import START
 from edge.process.console import configure_logging, run_command
@@ -273,7 +274,7 @@ def _looked(
         inspector = Inspector(backend, contract.with_thresholds(thresholds), config.batch_tiles)
         for path in images:
             image = read_image(path)
-            found = inspector.inspect(image, scale)
+            found = inspect_single(inspector, image, scale).defects
             ground_truth, class_ids = _ground_truth(
                 planted / "labels" / "test" / f"{path.stem}.txt", image.shape
             )
