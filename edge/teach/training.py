@@ -32,8 +32,8 @@ from edge.core.taxonomy import load_taxonomy
 from edge.dataset.options import DatasetOptions
 from edge.dataset.writing import write_dataset
 from edge.inference.inspector import Inspector
-from edge.inference.single_image import inspect_single
 from edge.inference.model import Models
+from edge.inference.single_image import inspect_single
 from edge.process.commands import START
 from edge.process.console import configure_logging, run_command
 from edge.process.interruption import Interrupted
