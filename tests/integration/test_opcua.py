@@ -143,8 +143,12 @@ async def drive(run, policy):
         assert error == 0
         assert RollDocument.model_validate_json(text).header.roll == "R-17"
         assert (await plant.call("StopMachine"))[0] == -1  # the settings do not permit it
-        moves = [one["ToState"] for one in plant.came("ToState")]
-        assert moves[-2:] == ["Operational/ContinuousExecution", "Operational/Ready"]
+
+        async def moves():  # an event may come later than the state can be read
+            came = [one["ToState"] for one in plant.came("ToState")]
+            return came if came[-1] == "Operational/Ready" else None
+
+        assert (await plant.until(moves))[-2] == "Operational/ContinuousExecution"
         return len(plant.came("DefectId", JobId="R-17")), result
 
 
