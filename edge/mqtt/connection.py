@@ -263,6 +263,13 @@ class Connection:
         rest = self._client.socket()
         if rest is not None:
             rest.close()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """End what makes a circle: paho closes its other sockets when the last reference to it goes."""
+        client, self._ended = self._client, None
+        client.on_connect = client.on_disconnect = client.on_publish = None
+        client.on_subscribe = client.on_message = None
 
     def _on_connect(
         self, client: Client, data: object, flags: ConnectFlags, code: ReasonCode, more: Properties | None

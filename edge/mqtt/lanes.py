@@ -206,6 +206,14 @@ class Lanes:
         self.is_careful = True
         return news
 
+    def unanswered(self, under_way: Sequence[Sent]) -> None:
+        """Take in that a connection ended before any answer came.
+
+        TCP throws away what the broker answered if more is sent to a connection that the broker has closed:
+        with many messages in flight, the refusal of one is then never read. No message is blamed for it.
+        """
+        self.is_careful |= any(sent.number is not None for sent in under_way)
+
     def warnings(self) -> list[str]:
         """Say what waits because it is refused, topic by topic."""
         lanes = self._lanes.values()

@@ -197,6 +197,8 @@ class Publisher:
             if lost.cut and connection.has_answered and not connection.has_refused:
                 news = self._lanes.ended(connection.unacknowledged, self.sent > sent, time.monotonic())
                 self._reports.news(news)
+            elif lost.cut and not connection.has_answered:
+                self._lanes.unanswered(connection.unacknowledged)
             return connection.has_answered and not self._reports.is_thrown_out
         finally:
             self.is_connected = False

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import sqlite3
-import time
 from contextlib import ExitStack, closing
 
 import httpx
@@ -16,18 +15,11 @@ from edge.audit.reading import entries_of
 from edge.audit.verify import verify_log
 from edge.roll.audit_heads import heads_in
 from tests.integration.browsing import START_S, edge_run, needs_chromium, tab_of
+from tests.patience import wait_for
 from tests.processes import loomsight
 from tests.unit.edge.audit.logs import lines_in, rechained
 
 LOOM = "loom:seed=7,width_px=512,length_m=0.4,defects_per_m=4,difficulties=obvious"
-
-
-def wait_for(found):
-    end_s = time.monotonic() + START_S
-    while not (value := found()):
-        assert time.monotonic() < end_s
-        time.sleep(0.1)
-    return value
 
 
 def entries(log, kind=None):
@@ -74,7 +66,7 @@ def test_a_shift_with_three_people(device, tmp_path):
         assert refused.status_code == 403
         assert refused.json()["problem"] == "To start a roll needs the role shift-lead; anna is operator."
         assert post(bare, tokens["bert"], "rolls", {"id": "1" * 32, "name": "B 18"}).status_code == 202
-        wait_for(lambda: entries(log, "roll changed"))
+        assert wait_for(lambda: entries(log, "roll changed"))
         asked = loomsight("roll", "next", record, "--roll", "B 19")
         assert asked.returncode == 0, asked.stderr
         assert loomsight("user", "remove", "anna", "--config", config).returncode == 0
@@ -115,7 +107,7 @@ def test_the_page_shows_who_gave_a_verdict_and_what_a_role_may_not(device, brows
             assert "· anna" in tab.locator(f"[data-id='{defect}'] .stamp").inner_text()
             tab.locator("#next summary").click()
             tab.locator("#next button").click()
-            wait_for(lambda: "needs the role shift-lead" in tab.inner_text("#next-said"))
+            assert wait_for(lambda: "needs the role shift-lead" in tab.inner_text("#next-said"))
     with closing(sqlite3.connect(tmp_path / "rolls.db")) as db:
         assert db.execute("SELECT name FROM reviewers").fetchall() == [("anna",)]
 

@@ -21,6 +21,7 @@ from edge.fleet.database import connected
 from edge.fleet.migrate import migrate
 from edge.mqtt.publisher import Publisher
 from edge.roll.reviews import Review, record_review
+from tests.patience import wait_for
 from tests.ports import HeldPort
 from tests.processes import loomsight, program
 from tests.unit.edge.fleet.servers import HAS_SERVERS, WHY_NOT, PlainBroker, Postgres, office_settings
@@ -91,13 +92,6 @@ def health(port):
         return json.loads(error.read())
     except OSError:
         return {"ok": False, "problems": []}
-
-
-def wait_for(condition):
-    end_s = time.monotonic() + PATIENCE_S
-    while not condition() and time.monotonic() < end_s:
-        time.sleep(0.1)
-    return condition()
 
 
 def recorded(path):

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from edge.roll.reading import read_rolls
+from tests.patience import wait_for
 from tests.unit.edge.machine.plc import COILS, Plc
 
 BIN = Path(sys.executable).parent
@@ -44,14 +45,6 @@ def started(*command, cwd, **more):
     )  # fmt: skip
     _started.append(process)
     return process
-
-
-def wait_for(condition, what):
-    end_s = time.monotonic() + PATIENCE_S
-    while not (found := condition()):
-        assert time.monotonic() < end_s, what
-        time.sleep(0.01)
-    return found
 
 
 def ended(process):
@@ -114,7 +107,7 @@ def settings_of(plc, folder):
 def stopped_run(plc, folder, **more):
     """Return a run that has stopped its machine."""
     run = started("edge-run", "--config", settings_of(plc, folder), cwd=folder, **more)
-    wait_for(lambda: run.poll() is not None or plc.read(COILS, 3), "the machine was never stopped")
+    assert wait_for(lambda: run.poll() is not None or plc.read(COILS, 3)), "the machine was never stopped"
     return run
 
 
@@ -161,7 +154,7 @@ def test_a_terminal_that_closes_ends_a_run_whole(plc, tmp_path):
             os.read(ours, 65536)  # a terminal that is not read would hold the run up
         return run.poll() is not None or plc.read(COILS, 3)
 
-    wait_for(is_stopped, "the machine was never stopped")
+    assert wait_for(is_stopped), "the machine was never stopped"
     os.close(ours)
     assert run.wait(PATIENCE_S) == 40  # all is whole, but for the summary that could not be shown
     assert_whole(tmp_path, plc)
@@ -188,7 +181,9 @@ def test_simulate_leaves_no_half_written_folder(number, workers, tmp_path):
         *("--size-hw", 128, 128),
         cwd=tmp_path,
     )
-    wait_for(lambda: next(tmp_path.glob(".cloth.partial-*/images/*/*.png"), None), "nothing was written")
+    assert wait_for(lambda: next(tmp_path.glob(".cloth.partial-*/images/*/*.png"), None)), (
+        "nothing was written"
+    )
     run.send_signal(number)
     code, said = ended(run)
     assert code == 128 + number
@@ -213,7 +208,7 @@ def test_ctrl_c_at_any_time_is_one_word_and_a_documented_code(command, tmp_path)
     chance = random.Random(" ".join(command))
     for pause_s in (0.0, 0.01, 0.03, *(chance.uniform(0.05, 0.6) for _ in range(2))):
         run = started(*command, cwd=tmp_path)
-        wait_for(lambda run=run: run.poll() is not None or catches(run), "it handles no signals")
+        assert wait_for(lambda run=run: run.poll() is not None or catches(run)), "it handles no signals"
         time.sleep(pause_s)
         run.send_signal(signal.SIGINT)
         code, said = ended(run)

@@ -11,6 +11,7 @@ from edge.audit.trail import AuditTrail
 from edge.audit.verify import verify_log
 from edge.audit.who import command_line, unix_user, user_named
 from edge.core.errors import OutputError
+from tests.patience import wait_for
 
 PATIENCE_S = 60
 
@@ -24,13 +25,6 @@ class FullDisk(AuditLog):
         if self.is_full:
             raise OutputError("Cannot write the audit log: No space left on device.", "Free space.")
         return super().append(notes)
-
-
-def until(is_so):
-    deadline_s = time.monotonic() + PATIENCE_S
-    while not is_so() and time.monotonic() < deadline_s:
-        time.sleep(0.01)
-    assert is_so()
 
 
 def test_entries_are_written_in_their_order(tmp_path):
@@ -53,12 +47,12 @@ def test_a_full_disk_is_said_and_nothing_is_lost_when_there_is_room(tmp_path, ca
     log = FullDisk(path)
     with AuditTrail(log) as trail:
         trail.note("user anna", "verdict", {"number": 1})
-        until(lambda: trail.problem is not None)
+        assert wait_for(lambda: trail.problem is not None)
         assert not trail.settle(0.0)
         trail.note("user anna", "verdict", {"number": 2})
         assert "No space left on device" in trail.problem
         log.is_full = False
-        until(lambda: trail.problem is None)
+        assert wait_for(lambda: trail.problem is None)
     assert [e.data["number"] for e in entries_of(path) if e.kind == "verdict"] == [1, 2]
     assert len([r for r in caplog.records if "Inspection goes on" in r.getMessage()]) == 1
 
@@ -73,7 +67,9 @@ def test_what_has_no_room_in_memory_is_counted(tmp_path, monkeypatch):
             trail.note("settings", "tick", {"number": number})
         log.is_full = False
         assert trail.settle(PATIENCE_S) or trail.problem
-        until(lambda: trail.problem is None and any(e.kind == ENTRIES_LOST for e in entries_of(path)))
+        assert wait_for(
+            lambda: trail.problem is None and any(e.kind == ENTRIES_LOST for e in entries_of(path))
+        )
     lost = next(entry for entry in entries_of(path) if entry.kind == ENTRIES_LOST)
     assert lost.data == {"entries": 7}
 

@@ -16,6 +16,7 @@ from edge.machine.delivery import StopDelivery, StopRequest, StopResult
 from edge.machine.trial import fire_once, probe_machine
 from edge.pipeline.changes import RollChanges
 from edge.process.supervised import watched_by
+from tests.patience import wait_for
 from tests.unit.edge.machine.bad_plc import MODES, Server
 
 HARMLESS = {"replies twice"}
@@ -33,13 +34,6 @@ SHORT_S, LONG_S = 0.05, 5.0
 def machine(server, **changes):
     fields = {"kind": "modbus", "port": server.port, "coil": 3, "timeout_s": SHORT_S, "probe_s": 0.02}
     return MachineSettings(**{**fields, "retries": 1, "give_up_s": 10.0, **changes})
-
-
-def wait_for(condition, seconds=10.0):
-    end_s = time.monotonic() + seconds
-    while not condition() and time.monotonic() < end_s:
-        time.sleep(0.01)
-    return condition()
 
 
 def ask(delivery, number):

@@ -15,6 +15,7 @@ from edge.decisions.stops import DELIVERED, MACHINE_BACK, MACHINE_LOST, NOT_DELI
 from edge.machine.choose import choose_line
 from edge.machine.delivery import MachineNews, StopDelivery, StopRequest, StopResult
 from edge.machine.trial import fire_once, probe_machine
+from tests.patience import wait_for
 from tests.unit.edge.machine.plc import COILS, HOLDING, INPUTS, Plc
 
 
@@ -41,13 +42,6 @@ def machine(plc, **changes):
 def request(age_s=0.0):
     now_s = time.monotonic()
     return StopRequest("e1", now_s - age_s, now_s - age_s)
-
-
-def wait_for(condition, seconds=5.0):
-    end_s = time.monotonic() + seconds
-    while not condition() and time.monotonic() < end_s:
-        time.sleep(0.01)
-    return condition()
 
 
 @pytest.mark.parametrize(

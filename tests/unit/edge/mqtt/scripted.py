@@ -15,6 +15,7 @@ SILENCE = None
 THROWN_AWAY = "thrown away"
 """Acknowledged, and given to nobody."""
 CONNECT, PUBLISH, SUBSCRIBE, PINGREQ = 1, 3, 8, 12
+IDLE_S = 0.05
 
 
 @dataclass(slots=True)
@@ -27,6 +28,8 @@ class Script:
         publish: answers a PUBLISH, by the last part of the topic and the message.
         granted: properties of its CONNACK in MQTT 5.
         cuts_unknown_versions: it closes the connection on a version that it does not know.
+        answers_when_idle: answers wait until no more comes for a moment; closing the connection loses them,
+            as TCP does where the other side writes to a connection that is closed.
     """
 
     versions: tuple[int, ...] = (5, 4)
@@ -34,6 +37,7 @@ class Script:
     publish: Callable[[str, Any], Any] = lambda topic, message: 0
     granted: bytes = b""
     cuts_unknown_versions: bool = False
+    answers_when_idle: bool = False
 
 
 @dataclass(slots=True)
@@ -41,10 +45,20 @@ class _Peer:
     stream: socket.socket
     version: int = 5
     buffer: bytes = field(default=b"")
+    held: bytes = field(default=b"")
+
+    def receive(self) -> bytes:
+        self.stream.settimeout(IDLE_S if self.held else None)
+        try:
+            return self.stream.recv(65536)
+        except TimeoutError:
+            held, self.held = self.held, b""
+            self.stream.sendall(held)
+            return self.receive()
 
     def read(self, count: int) -> bytes:
         while len(self.buffer) < count:
-            got = self.stream.recv(65536)
+            got = self.receive()
             if not got:
                 raise ConnectionError
             self.buffer += got
@@ -187,10 +201,12 @@ class ScriptedBroker:
         """Give an answer; False ends the connection."""
         if answer == CLOSE and isinstance(answer, str):
             return False
-        if isinstance(answer, bytes):
-            peer.stream.sendall(answer)
-        elif answer is not SILENCE:
-            peer.stream.sendall(spelt(peer, answer))
+        if answer is not SILENCE:
+            said = answer if isinstance(answer, bytes) else spelt(peer, answer)
+            if self.script.answers_when_idle:
+                peer.held += said
+            else:
+                peer.stream.sendall(said)
         return True
 
 

@@ -25,6 +25,7 @@ from edge.roll import recorder as recorder_module
 from edge.roll.outbox import Outbox
 from edge.roll.recorder import RollRecorder
 from edge.roll.values import RollHead
+from tests.patience import wait_for
 from tests.unit.edge.mqtt.broker import MOSQUITTO, OPENSSL, PASSWORD, USER, WHY_NOT, Broker, Subscriber
 
 ERRORS = {"mqtt": 100, "MainThread": 100}
@@ -167,10 +168,3 @@ def record_and_send(path: Path, broker: Broker, faults: Faults, health: Health) 
             recorder.finish(coverage, None, "finished")
         assert wait_for(lambda: publisher.depth == 0)
     return ids
-
-
-def wait_for(condition, seconds=30.0):
-    end_s = time.monotonic() + seconds
-    while not condition() and time.monotonic() < end_s:
-        time.sleep(0.02)
-    return condition()

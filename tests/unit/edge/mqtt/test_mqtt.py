@@ -32,17 +32,11 @@ from edge.roll.outbox import Outbox, OutboxReader
 from edge.roll.reading import read_roll
 from edge.roll.recorder import RollRecorder
 from edge.roll.values import RollHead
+from tests.patience import wait_for
 from tests.unit.edge.mqtt.broker import MOSQUITTO, OPENSSL, PASSWORD, USER, WHY_NOT, Broker, Subscriber
 
 needs_broker = pytest.mark.skipif(not (MOSQUITTO and OPENSSL), reason=WHY_NOT)
 HERE = Path(__file__).parent
-
-
-def wait_for(condition, seconds=15.0):
-    end_s = time.monotonic() + seconds
-    while not condition() and time.monotonic() < end_s:
-        time.sleep(0.02)
-    return condition()
 
 
 def defect(start_m):
@@ -239,7 +233,7 @@ def test_a_broker_killed_and_revived_gets_all_in_order(running, path, monkeypatc
                     running.down()
             assert wait_for(lambda: publisher.is_connected is False)
             running.up()
-            assert wait_for(lambda: len({one["id"] for one in subscriber.of("defect")}) == 300, 40), (
+            assert wait_for(lambda: len({one["id"] for one in subscriber.of("defect")}) == 300), (
                 publisher.sent,
                 publisher.depth,
                 publisher.is_connected,
@@ -274,7 +268,7 @@ def test_a_day_without_broker(broker, path):
     with Subscriber(broker, "t3/b1") as subscriber:
         outbox, recorder = recording(path)
         with Publisher(outbox, settings(broker, "t3", inflight=200), PASSWORD), recorder:
-            assert wait_for(lambda: len(subscriber.of("defect", "event")) >= 10_001, 60)
+            assert wait_for(lambda: len(subscriber.of("defect", "event")) >= 10_001)
     got = [one["id"] for one in subscriber.of("defect", "event")]
     with closing(sqlite3.connect(path)) as db:
         assert len(set(got)) == 10_002 - len(waiting(path))

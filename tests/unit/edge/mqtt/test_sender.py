@@ -22,11 +22,12 @@ from edge.roll.database import SIDE_FILES
 from edge.roll.outbox import OutboxReader
 from tests import processes
 from tests.hostile.commands import outcome_of
+from tests.patience import wait_for
 from tests.unit.edge.mqtt.broker import PASSWORD, USER, Broker, Subscriber
 from tests.unit.edge.mqtt.scripted import CLOSE, THROWN_AWAY, Script, ScriptedBroker
 from tests.unit.edge.mqtt.test_misbehaviours import quick as quick
 from tests.unit.edge.mqtt.test_misbehaviours import record_some, rows, said_by, settings
-from tests.unit.edge.mqtt.test_mqtt import defect, ids_in, needs_broker, recording, wait_for
+from tests.unit.edge.mqtt.test_mqtt import defect, ids_in, needs_broker, recording
 from tests.unit.edge.mqtt.test_mqtt import settings as tls_settings
 
 TAKEN = ("status", "event", "stop", "gap", "verdict", "roll")
@@ -125,7 +126,7 @@ def test_two_devices_of_one_name_are_named_as_the_probable_cause(guarded, tmp_pa
     own = tls_settings(guarded, "twins", flush_s=0.0)
     publishers = Publisher(first, own, PASSWORD), Publisher(second, own, PASSWORD)
     with one, two, publishers[0], publishers[1]:
-        assert wait_for(lambda: all("same mqtt.box" in said_by(one) for one in publishers), 40)
+        assert wait_for(lambda: all("same mqtt.box" in said_by(one) for one in publishers))
     kinds = [event.kind for one in publishers for event in one.events()]
     assert kinds.count("broker name in use") == 2
 
@@ -315,7 +316,7 @@ def test_errors_of_the_database_in_the_sender_end_no_thread(question, error, pat
     changed(path, "DELETE FROM defects WHERE start_m = 0.2")
     waiting = set(rows(path, "outbox"))
     with ScriptedBroker() as broker, Publisher(outbox, settings(broker)) as publisher:
-        assert wait_for(lambda: next(failures, None) is None and rows(path, "outbox") == [], 20)
+        assert wait_for(lambda: next(failures, None) is None and rows(path, "outbox") == [])
         assert publisher._thread.is_alive()
         aside = set(rows(path, "outbox_set_aside"))
         assert len(aside) == 1
