@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,7 +16,9 @@ from kill_process import in_peace, last_line
 
 from distill.checkpoint import read_checkpoint
 from distill.data.dataset import load_dataset
+from edge.accounts.users import read_users
 from edge.bundle.opening import open_bundle
+from edge.bundle.signing import signer_of
 from edge.bundle.store import bundle_path, read_state
 from edge.core.contract import Tiles
 from edge.core.taxonomy import load_taxonomy
@@ -72,6 +76,10 @@ class Place:
         made = ["edge-run", "--camera", camera, "--model", str(self.bundle), "--threads", "1"]
         self._made([*made, "--roll-record", str(self.record)])
         self._made([*teach_arguments(self), "--out", str(self.article)])
+        self.key = folder / "key"
+        self.document = folder / "roll.json"
+        self._made(["bundle", "key", "new", str(self.key)])
+        self._made(["roll", "export", str(self.record), "--format", "json", "--out", str(self.document)])
 
     def _made(self, arguments: list[str]) -> None:
         log = self.folder / "made.log"
@@ -149,6 +157,36 @@ def is_rolled_back(place: Place, store: Path) -> bool:
     return now.current == before.previous
 
 
+def is_signed(folder: Path) -> bool:
+    """See that a bundle is whole and its signature, where there is one, too."""
+    if not open_bundle(folder):
+        return False
+    return signer_of(folder) is not None
+
+
+def has_its_user(file: Path) -> bool:
+    """See that the list of users can be read, and whether the user is in it."""
+    return file.exists() and [user.name for user in read_users(file).users] == ["anna"]
+
+
+def is_imported(place: Place, record: Path) -> bool:
+    """See that a roll is in a record with all its defects, or not at all."""
+    if not record.exists():
+        return False
+    with closing(sqlite3.connect(record)) as db:
+        if db.execute("PRAGMA integrity_check").fetchone() != ("ok",):
+            raise AssertionError("the record is damaged")
+        if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'defects'").fetchone():
+            return False
+        rolls, defects = (
+            db.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in ("rolls", "defects")
+        )
+    expected = len(json.loads(place.document.read_text(encoding="utf-8"))["defects"])
+    if (rolls, defects) not in ((0, 0), (1, expected)):
+        raise AssertionError(f"{rolls} rolls with {defects} defects, not {expected}")
+    return bool(rolls)
+
+
 def is_the_report(file: Path) -> bool:
     """See that a report, where it has its name, ends as a report ends."""
     if not file.exists():
@@ -199,6 +237,7 @@ SIMULATE = "simulate --images 4 --seed 3 --size-hw 128 128 --workers 1"
 PRUNE = "prune {checkpoint} {data} --macs 0.5 --recover labels --recipe {recipe} --epochs 1 --threads 1"
 PSEUDO_LABEL = "pseudo-label {images} --reviewed {data} --detector {checkpoint} --device cpu"
 
+USER_ADD = "user add anna --role engineer --users"
 TEACH = "teach --article twill --model {bundle} --camera {clean} --false-alarms-per-100m 100 --threads 1"
 AUTO_TEACH = "edge-run --article twill --model {bundle} --camera {roll} --threads 1"
 
@@ -221,6 +260,24 @@ JOBS: dict[str, Job] = {
         lambda place, folder: ["bundle", "rollback", str(folder / "store")],
         lambda place, folder: is_rolled_back(place, folder / "store"),
         prepare=lambda place, folder: shutil.copytree(place.store, folder / "store"),
+    ),
+    "bundle sign": Job(
+        lambda place, folder: ["bundle", "sign", str(folder / "bundle"), "--key", str(place.key)],
+        lambda place, folder: is_signed(folder / "bundle"),
+        needs_free_name=False,
+        prepare=lambda place, folder: shutil.copytree(place.bundle, folder / "bundle"),
+    ),
+    "user add": Job(
+        lambda place, folder: [
+            *["user", "add", "anna", "--role", "engineer", "--users"],
+            str(folder / "users.toml"),
+        ],
+        lambda place, folder: has_its_user(folder / "users.toml"),
+    ),
+    "roll import": Job(
+        lambda place, folder: ["roll", "import", str(place.document), "--record", str(folder / "r.db")],
+        lambda place, folder: is_imported(place, folder / "r.db"),
+        needs_free_name=False,
     ),
     "roll report": simple("roll report {record}", "report.html", check=is_the_report, replaces=True),
     "roll export": simple("roll export {record}", "defects.csv", check=is_the_export, replaces=True),
