@@ -115,7 +115,7 @@ def import_everything() -> None:
     import_module("onnxruntime")
     for package in ("edge", "distill.labels"):
         for found in pkgutil.walk_packages(import_module(package).__path__, f"{package}."):
-            if found.name.rpartition(".")[2] != "__main__":
+            if found.name.rpartition(".")[2] not in ("__main__", "env"):  # alembic runs env.py itself
                 with contextlib.suppress(ImportError):
                     import_module(found.name)
     for command in all_commands().values():

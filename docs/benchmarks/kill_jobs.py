@@ -270,9 +270,9 @@ JOBS: dict[str, Job] = {
     "user add": Job(
         lambda place, folder: [
             *["user", "add", "anna", "--role", "engineer", "--users"],
-            str(folder / "users.toml"),
+            str(folder / "users.json"),
         ],
-        lambda place, folder: has_its_user(folder / "users.toml"),
+        lambda place, folder: has_its_user(folder / "users.json"),
     ),
     "roll import": Job(
         lambda place, folder: ["roll", "import", str(place.document), "--record", str(folder / "r.db")],

@@ -16,7 +16,7 @@ from edge.bundle.manifest import FORM, MANIFEST_NAME, SIGNATURE_NAME
 from edge.bundle.minisign import PublicKey, SecretKey, Signature, name_of, public_key, secret_key, signature
 from edge.bundle.opening import Bundle, open_bundle
 from edge.core.errors import ConfigError, ModelError, OutputError, SignatureError
-from edge.core.files import cannot_write, write_whole
+from edge.core.files import cannot_write, remove_partial, write_whole
 from edge.core.outside_files import SETTINGS_BYTES, check_private, read_bytes, read_text, reason_of
 
 SIGN_IT: Final = "Sign it: `loomsight bundle sign {path} --key FILE`."
@@ -66,6 +66,7 @@ def sign_bundle(folder: Path, key_file: Path) -> PublicKey:
     key = _secret_key(key_file)
     if open_bundle(folder).manifest is None:
         raise ModelError(f"{folder} is a bare ONNX file.", "Sign the bundle folder.")
+    remove_partial(folder / SIGNATURE_NAME)
     _check_covers(folder, open_bundle(folder))
     comment = f"timestamp:{int(time.time())}\tfile:{MANIFEST_NAME}"
     try:

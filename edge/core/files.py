@@ -6,6 +6,7 @@ are written in place, never renamed, replaced or cut.
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import logging
 import os
@@ -57,6 +58,19 @@ def write_whole(
         if temporary is not None:
             temporary.unlink(missing_ok=True)
         raise cannot_write(path, error) from error
+
+
+def remove_partial(path: Path) -> None:
+    """Remove what a `write_whole` of this file left that was killed; another one must not be under way.
+
+    Raises:
+        OutputError: if it cannot be removed.
+    """
+    for partial in path.parent.glob(f".{glob.escape(path.name)}-????????"):
+        try:
+            partial.unlink(missing_ok=True)
+        except OSError as error:
+            raise cannot_write(path, error) from error
 
 
 def sync_folder(folder: Path) -> None:

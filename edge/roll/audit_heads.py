@@ -43,6 +43,8 @@ def anchor(record: Path, log: str, head: Head | None) -> None:
     try:
         with closing(opened_for_writing(record)) as db:
             db.execute("BEGIN IMMEDIATE")
+            if not has_table(db, "rolls"):  # a file that no run has prepared yet is no record
+                return
             db.execute(AUDIT_HEADS)
             write_head(db, log, head)
             db.execute("COMMIT")

@@ -24,7 +24,7 @@ from edge.roll.imported_rows import (
     utc_of,
 )
 from edge.roll.reading import read_roll, recorded_roll
-from edge.roll.reviews import opened_for_writing
+from edge.roll.reviews import has_table, opened_for_writing
 from edge.roll.roll_map import RollMap
 from edge.roll.rows import DamagedRowError
 from edge.roll.schema import LATER_TABLES
@@ -63,9 +63,8 @@ def import_roll(record: Path, read: RollMap, behind: str | None = None) -> Impor
             itself, or the record is in use for long.
         OutputError: if the record cannot be written.
     """
-    if not record.exists():
+    if not record.exists() or not _has_tables(record):  # a kill may leave a file without
         RecordFile(record).close()
-    open_for_reading(record).close()
     first = None if behind is None else read_roll(record, behind)
     try:
         with closing(opened_for_writing(record)) as db:
@@ -80,6 +79,11 @@ def import_roll(record: Path, read: RollMap, behind: str | None = None) -> Impor
         raise RecordError(f"{record} cannot take the document: {error}.", CURE) from error
     except sqlite3.Error as error:
         raise described(record, error) from error
+
+
+def _has_tables(record: Path) -> bool:
+    with closing(open_for_reading(record)) as db:
+        return has_table(db, "rolls")
 
 
 def _import(db: sqlite3.Connection, read: RollMap, first: Roll | None) -> Imported:

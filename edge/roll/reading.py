@@ -127,6 +127,8 @@ def look_into(path: Path, read: Callable[[sqlite3.Connection], Result]) -> Resul
         with closing(open_for_reading(path)) as db:
             db.text_factory = _text
             db.execute("BEGIN")  # one moment of a record that is being written
+            if not has_table(db, "rolls"):  # a run that was killed as it began leaves such a file
+                raise RecordError(f"{path} holds no roll yet.", "Name it as --roll-record of an edge-run.")
             return read(db)
     except (sqlite3.Error, ValueError, TypeError, OverflowError) as error:
         raise unreadable(path, error) from error

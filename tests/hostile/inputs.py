@@ -22,7 +22,9 @@ import numpy as np
 import typer
 
 from edge.bundle.manifest import FORM as BUNDLE
+from edge.bundle.manifest import SIGNATURE_NAME
 from edge.bundle.sealed import SealedForm
+from edge.bundle.signing import sign_bundle
 from edge.commands.run_cli import app as run_app
 from edge.config.edge import EdgeConfig
 from edge.core.files import file_digest
@@ -76,7 +78,8 @@ class Workshop:
         data: a data set folder.
         labels: the same labels in each form that the project writes; filled by `write_workshop`.
         bundle: of a tiny model; article: an article file that was taught beside it.
-        record: of one roll; stream: what a run recorded.
+        record: of one roll, with its audit log beside it; document: of that roll.
+        stream: what a run recorded; users: of a live page; key: a secret key that signs bundles.
     """
 
     folder: Path
@@ -100,6 +103,22 @@ class Workshop:
     @property
     def stream(self) -> Path:
         return self.folder / "stream"
+
+    @property
+    def document(self) -> Path:
+        return self.folder / "roll.json"
+
+    @property
+    def audit_log(self) -> Path:
+        return self.folder / "rolls.db.audit.jsonl"
+
+    @property
+    def users(self) -> Path:
+        return self.folder / "users.json"
+
+    @property
+    def key(self) -> Path:
+        return self.folder / "key"
 
     def labels(self, form: str) -> Path:
         return self.folder / "labels" / form
@@ -136,6 +155,13 @@ def write_workshop(folder: Path, run: Callable[[Sequence[str]], int]) -> Worksho
     taught = ["teach", "--article", "plain", "--camera", clean, *budget, "--out", str(shop.article)]
     if run([*taught, "--model", str(shop.bundle), "--threads", "1"]):
         raise RuntimeError("no article file")
+    for words in (
+        ["roll", "export", str(shop.record), "--format", "json", "--out", str(shop.document)],
+        ["user", "add", "anna", "--role", "engineer", "--users", str(shop.users)],
+        ["bundle", "key", "new", str(shop.key)],
+    ):
+        if run(words):
+            raise RuntimeError(f"{words} failed")
     return shop
 
 
@@ -182,14 +208,22 @@ def spoilt_json(text: str, chance: random.Random) -> str:
             parent = parent[part]
         how = chance.randrange(5)
         if how < 3:
-            parent[key] = chance.choice(JSON_VALUES)
+            parent[key] = _own(chance.choice(JSON_VALUES))
         elif how == 3:
             del parent[key]
         elif isinstance(parent, list):
             parent.insert(key, copy.deepcopy(parent[key]))
         else:
-            parent[chance.choice(TEXTS)] = chance.choice(JSON_VALUES)
+            parent[chance.choice(TEXTS)] = _own(chance.choice(JSON_VALUES))
     return json.dumps(document)
+
+
+def _own(value: Any) -> Any:
+    """Return a copy: a value that is put into itself later could not be written."""
+    try:
+        return copy.deepcopy(value)
+    except RecursionError:  # nested as deep as can be
+        return value
 
 
 def spoilt_text(text: str, chance: random.Random) -> bytes:
@@ -390,6 +424,60 @@ def a_taxonomy(shop: Workshop, folder: Path, chance: random.Random) -> Words:
     return ["labels", "check", str(shop.data), "--taxonomy", str(file)]
 
 
+def a_document(shop: Workshop, folder: Path, chance: random.Random) -> Words:
+    """The document of a roll, spoilt in its text or in a value."""
+    text = shop.document.read_text(encoding="utf-8")
+    file = folder / "roll.json"
+    if chance.randrange(3):
+        file.write_text(spoilt_json(text, chance), encoding="utf-8", errors="surrogatepass")
+    else:
+        file.write_bytes(spoilt_bytes(text.encode(), chance))
+    return ["roll", "import", str(file), "--record", str(folder / "r.db")]
+
+
+def an_audit_log(shop: Workshop, folder: Path, chance: random.Random) -> Words:
+    """An audit log with a spoilt entry, or bytes that are none."""
+    lines = shop.audit_log.read_text(encoding="utf-8").splitlines()
+    file = folder / "audit.jsonl"
+    place = chance.randrange(len(lines))
+    if chance.randrange(3):
+        lines[place] = spoilt_json(lines[place], chance)
+        file.write_text("\n".join(lines) + "\n", encoding="utf-8", errors="surrogatepass")
+    else:
+        file.write_bytes(spoilt_bytes("\n".join(lines).encode(), chance))
+    command = chance.choice(("show", "verify", "export"))
+    return ["audit", command, str(file), *(["--out", str(folder / "out")] if command == "export" else [])]
+
+
+def a_list_of_users(shop: Workshop, folder: Path, chance: random.Random) -> Words:
+    """The users of a live page, spoilt."""
+    text, file = shop.users.read_text(encoding="utf-8"), folder / "users.json"
+    if chance.randrange(4):
+        file.write_text(spoilt_json(text, chance), encoding="utf-8", errors="surrogatepass")
+    else:
+        file.write_bytes(spoilt_bytes(text.encode(), chance))
+    file.chmod(0o600)
+    users = ["--users", str(file)]
+    words = chance.choice((["list"], ["add", "bert", "--role", "operator"], ["remove", "anna"]))
+    return ["user", *words, *users]
+
+
+def a_key(shop: Workshop, folder: Path, chance: random.Random) -> Words:
+    """A secret key that is spoilt, or a signature that is, met by a device that trusts its key."""
+    bundle, key = folder / "bundle", folder / "key"
+    shutil.copytree(shop.bundle, bundle)
+    if chance.randrange(2):
+        key.write_bytes(spoilt_bytes(shop.key.read_bytes(), chance))
+        key.chmod(0o600)
+        return ["bundle", "sign", str(bundle), "--key", str(key)]
+    public = shop.key.with_name("key.pub").read_text(encoding="utf-8").splitlines()[-1]
+    sign_bundle(bundle, shop.key)
+    spoil_a_file([bundle / SIGNATURE_NAME], chance)
+    settings = folder / "box.toml"
+    settings.write_text(f'[trust]\nkeys = ["{public}"]\n', encoding="utf-8")
+    return on_cloth(shop, "--config", str(settings), model=bundle)
+
+
 MAKERS: dict[str, Callable[[Workshop, Path, random.Random], Words]] = {
     "option": an_option,
     "setting": a_setting,
@@ -400,6 +488,10 @@ MAKERS: dict[str, Callable[[Workshop, Path, random.Random], Words]] = {
     "record": a_record,
     "stream": a_stream,
     "taxonomy": a_taxonomy,
+    "roll document": a_document,
+    "audit log": an_audit_log,
+    "list of users": a_list_of_users,
+    "key": a_key,
 }
 
 

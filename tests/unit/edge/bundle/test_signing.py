@@ -60,6 +60,12 @@ def test_a_bundle_that_is_signed_by_a_key_of_the_device(bundle, key, tmp_path):
     assert checked(bundle, other).text == text_of(other)
 
 
+def test_a_signing_that_was_killed_is_made_up_for_by_signing_again(bundle, key):
+    (bundle / f".{SIGNATURE_NAME}-q3rcajm9").write_text("half a signa")
+    sign_bundle(bundle, key)
+    assert checked(bundle, key).text == text_of(key)
+
+
 def test_what_is_refused(bundle, key, tmp_path):
     other = tmp_path / "other.key"
     make_key(other)

@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge.audit.entry import Head
 from edge.cloth.defects import ClothDefect
 from edge.core.errors import RecordError
 from edge.core.events import RecordedEvent
+from edge.roll.audit_heads import anchor
 from edge.roll.compose import document_of
 from edge.roll.document import RollDocument
 from edge.roll.export import as_json
@@ -65,6 +67,30 @@ def test_a_second_time_changes_nothing(tmp_path):
     assert exported(theirs)["review"]["rejected"] == 1  # what people said here stays
     assert before["defects"][0]["verdict"] is None
     assert not import_roll(ours, read).is_new  # nor is a roll written over that was inspected here
+
+
+def test_a_record_without_tables_is_prepared_as_a_new_one(tmp_path):
+    ours, theirs = tmp_path / "r.db", tmp_path / "t.db"
+    write_roll(ours)
+    theirs.touch()  # what is left when the program that makes it is killed
+    import_roll(theirs, read_map(file_of(tmp_path, exported(ours))))
+    assert told(exported(theirs)) == told(exported(ours))
+
+
+@pytest.mark.parametrize("command", ["list", "show", "export"])
+def test_a_record_without_tables_holds_no_roll_yet(tmp_path, command):
+    record = tmp_path / "r.db"
+    record.touch()
+    done = loomsight("roll", command, record)
+    assert (done.returncode, done.stdout) == (RecordError.exit_code, "")
+    assert done.stderr == f"error: {record} holds no roll yet. Name it as --roll-record of an edge-run.\n"
+
+
+def test_no_head_of_an_audit_log_is_written_into_a_record_without_tables(tmp_path):
+    record = tmp_path / "r.db"
+    record.touch()
+    anchor(record, "log", Head(1, "0" * 64))
+    assert record.stat().st_size == 0
 
 
 def test_a_part_is_joined_behind_the_first(tmp_path):
