@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from bad_day import Day, Place, judged
 from bad_device import LOOM, Device, Happened, happened, kinds
 
+from edge.roll.reading import read_rolls
 from tests.unit.edge.mqtt.broker import PASSWORD, USER, Broker, Subscriber
 from tests.unit.edge.mqtt.misbehaviours import MISBEHAVIOURS
 from tests.unit.edge.mqtt.scripted import Script, ScriptedBroker
@@ -75,17 +76,27 @@ def delivered(subscriber: Subscriber) -> list[Happened]:
         Happened(
             one["id"],
             f"{one['kind']} {one['detail']} {one['utc']}"
-            if "kind" in one
+            if "detail" in one
             else f"{one['class_name']} {one['roll_id']} {one['start_m']} {one['end_m']} {one['left_mm']}",
         )
         for one in subscriber.of("defect", "event", "stop")
     ]
 
 
+def rolls_told(subscriber: Subscriber) -> dict[str, str]:
+    """Return the status of each roll, by its id, as the newest message of it has it."""
+    return {
+        one["id"]: one["status"] for one in sorted(subscriber.of("roll"), key=lambda one: one["revision"])
+    }
+
+
 def all_delivered(day: Day, device: Device, subscriber: Subscriber, most_s: float) -> Day:
     """Wait until all that is recorded has come, and compare: every id, and none under two."""
     recorded, end_s = {one.event_id for one in happened(device.record)}, time.monotonic() + most_s
-    while {one.event_id for one in delivered(subscriber)} != recorded and time.monotonic() < end_s:
+    rolls = {roll.head["roll_id"]: roll.head["status"] for roll in read_rolls(device.record)}
+    while time.monotonic() < end_s:
+        if {one.event_id for one in delivered(subscriber)} == recorded and rolls_told(subscriber) == rolls:
+            break
         time.sleep(0.5)
     came = delivered(subscriber)
     unique = set(came)
@@ -94,6 +105,7 @@ def all_delivered(day: Day, device: Device, subscriber: Subscriber, most_s: floa
     )
     day.doubled = len(unique) - len({one.what for one in unique})
     day.expect({one.event_id for one in unique} == recorded, "what was recorded and what came differ")
+    day.expect(rolls_told(subscriber) == rolls, "rolls are not told of as they are recorded")
     return day
 
 
