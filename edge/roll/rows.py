@@ -35,6 +35,8 @@ Name = Annotated[str, Field(min_length=1, max_length=10_000)]
 Text = Annotated[str, Field(max_length=100_000)]
 Word = Annotated[str, Field(min_length=1, max_length=200, pattern=ONE_LINE)]
 Utc = Annotated[str, Field(max_length=100)]
+RollId = Annotated[Name, Field(pattern=r"^[^+]+$")]
+"""Ids of cameras beside each other are joined by `+`."""
 
 
 class _Cells(BaseModel):
@@ -70,7 +72,7 @@ def _json_object(text: str) -> dict[str, Any]:
 class RollCells(_Cells):
     """A row of `rolls`."""
 
-    roll_id: Name
+    roll_id: RollId
     name: Name
     article: Name | None
     status: Literal["running", "finished", "failed", "interrupted"]

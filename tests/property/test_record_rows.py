@@ -138,17 +138,19 @@ def test_a_damaged_row_is_set_aside_counted_and_said(record, tmp_path, table, co
     )
 
 
-def test_a_roll_whose_own_row_is_damaged_is_named_and_the_others_are_listed(tmp_path):
+@pytest.mark.parametrize(("column", "value"), [("reached_line", "abc"), ("roll_id", "a+b")])
+def test_a_roll_whose_own_row_is_damaged_is_named_and_the_others_are_listed(tmp_path, column, value):
     path = write_roll(tmp_path / "r.db", "A", metres=2, defects=[])
     write_roll(path, "B", metres=2, defects=[])
     with closing(sqlite3.connect(path)) as db:
-        db.execute("UPDATE rolls SET reached_line = 'abc' WHERE name = 'B'")
+        db.execute(f"UPDATE rolls SET {column} = ? WHERE name = 'B'", (value,))
         db.commit()
     done = roll_command("list", path, "--json")
     assert (done.code, [one["name"] for one in json.loads(done.stdout)]) == (0, ["A"])
-    assert "row 2 of rolls is damaged and left out: reached_line" in done.stderr
+    assert f"row 2 of rolls is damaged and left out: {column}" in done.stderr
     refused = roll_command("show", path)
     assert refused.code == 41
     assert "The last roll of" in refused.stderr
-    assert "is damaged: reached_line" in refused.stderr
+    assert f"is damaged: {column}" in refused.stderr
+    assert roll_command("report", path, "--out", tmp_path / "b.html").code == 41
     assert roll_command("show", path, "--roll", "A").code == 0
