@@ -30,13 +30,13 @@ KINDS = (sqlite3.OperationalError, sqlite3.DatabaseError, sqlite3.IntegrityError
 chance, left = random.Random(7), [{count}]
 def failing(name):
     works = getattr(OutboxReader, name)
-    def call(self, *arguments):
+    def call(self, *arguments, **more):
         if left[0] and chance.random() < 0.5:
             left[0] -= 1
             with open({counted!r}, "ab") as counted:
                 counted.write(b"x")
             raise chance.choice(KINDS)("injected")
-        return works(self, *arguments)
+        return works(self, *arguments, **more)
     setattr(OutboxReader, name, call)
 for name in ("__init__", "after", "sent", "depth", "close"):
     failing(name)
