@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from edge.bundle.opening import open_bundle
 from tests.unit.edge.fleet.servers import HAS_SERVERS, WHY_NOT
+from tests.unit.edge.mqtt.test_mqtt import needs_broker
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = ROOT / "docs" / "benchmarks"
@@ -118,6 +120,30 @@ def test_a_year_of_the_office_reads_the_days_that_are_asked_about():
     found = measured("fleet_year.py", "--looms", "2", "--days", "4")
     assert found["rows"]["defects"] == 2 * 4 * 60
     assert 0 < found["questions"]["defects"]["1 d"]["partitions_read"] < found["partitions_of_defects"]
+
+
+@pytest.mark.parametrize(
+    ("script", "words", "found"),
+    [
+        ("hostile.py", ["--inputs", "13"], lambda result: result["problems"] == 0),
+        ("kills.py", ["--kills", "1", "--jobs", "user add", "roll import"], lambda result: (
+            [one["problems"] for one in result["jobs"]] == [[], []]
+        )),
+        pytest.param(
+            "bad_days.py", ["--kills", "2", "--days", "kills"], lambda result: (
+                [one["verdict"] for one in result["days"]] == ["good"]
+            ),
+            marks=needs_broker,
+        ),
+    ],
+    ids=["hostile", "kills", "bad days"],
+)  # fmt: skip
+def test_what_is_broken_on_purpose_is_found_whole(tmp_path, script, words, found):
+    command = [sys.executable, SCRIPTS / script, tmp_path / "out.json", *words]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, cwd=ROOT, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert found(json.loads((tmp_path / "out.json").read_text())), done.stdout
 
 
 def measured(script, *words):
