@@ -24,11 +24,7 @@ def outcome(rows: Sequence[ScorecardRow], digest: str) -> str:
     points = 100 * (now - was)
     macs = f"{before.macs / 1e9:.3f} -> {after.macs / 1e9:.3f} GMACs (ratio {after.macs / before.macs:.2f})"
     quality = f"mAP50-95 {was:.3f} -> {now:.3f} on the same validation tiles"
-    if (
-        before.map50 is not None
-        and after.map50 is not None
-        and max(before.map50, after.map50) < LEAST_MAP50
-    ):
+    if _find_nothing(before, after):
         return f"{macs}; {quality}: it found next to nothing before, and does so now. Train it longer first"
     if now >= was:
         return f"{macs}; {quality}: as good as before or better (+{points:.2f} points)"
@@ -39,9 +35,20 @@ def outcome(rows: Sequence[ScorecardRow], digest: str) -> str:
 
 
 def is_as_good(rows: Sequence[ScorecardRow], digest: str) -> bool | None:
-    """Tell whether the published detector lost nothing; None if that was not measured."""
+    """Tell whether the published detector lost nothing.
+
+    Returns:
+        None if that was not measured, or says nothing because there was nothing to lose.
+    """
     compared = _before_and_after(rows, digest)
-    return None if compared is None else compared[1][1] >= compared[0][1]
+    if compared is None:
+        return None
+    (before, was), (after, now) = compared
+    return None if _find_nothing(before, after) else now >= was
+
+
+def _find_nothing(*rows: ScorecardRow) -> bool:
+    return all(row.map50 is not None and row.map50 < LEAST_MAP50 for row in rows)
 
 
 def _before_and_after(

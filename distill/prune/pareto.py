@@ -52,9 +52,11 @@ def draw_candidates(candidates: Sequence[ScoredPlan], taken: int) -> Figure:
         label="Pareto front",
     )
     points = [(one.macs_share, one.map50_95, str(number)) for number, one in enumerate(candidates, 1)]
+    axes.set_ylim(*limits([y for _, y, _ in points]))
     _label(axes, points)
     axes.set(xlabel="MACs ratio", ylabel="mAP50-95 right after the cut")
     axes.margins(x=0.3)
+    axes.locator_params(axis="x", nbins=5)
     axes.grid(alpha=0.3)
     axes.legend(loc="upper left", bbox_to_anchor=(0, -0.2), ncols=2, frameon=False)
     return figure
@@ -100,8 +102,7 @@ def _drawn(rows: Sequence[ScorecardRow], label: str, cost: Cost) -> Figure:
         axes.plot(x, y, "o", color=BLUE.hex, fillstyle="none" if stage.startswith(CUT) else "full")
     axes.set(xlabel=label, ylabel="mAP50-95")
     axes.set_xlim(0, 1.35 * max((x for x, _, _ in points), default=1))
-    top = max((y for _, y, _ in points), default=0) or 1
-    axes.set_ylim(-0.07 * top, 1.1 * top)
+    axes.set_ylim(*limits([0.0, *(y for _, y, _ in points)]))
     axes.grid(alpha=0.3)
     _label(axes, points)
     return figure
@@ -117,6 +118,19 @@ def _label(axes: Any, points: Sequence[Point]) -> None:
             va="center", arrowprops={"arrowstyle": "-", "color": SOFT_INK.hex, "linewidth": 0.6},
             bbox={"facecolor": WHITE.hex, "edgecolor": "none", "pad": 0.5, "alpha": 0.8},
         )  # fmt: skip
+
+
+def limits(values: Sequence[float]) -> tuple[float, float]:
+    """Return limits of an axis between which all values and the labels beside them have room."""
+    low, high = min(values), max(values)
+    height = max(1.2 * (high - low), 0.1 * abs(high), 0.01)
+    while True:
+        bottom = low - LABEL_GAP * height
+        top_label = max(spread(values, LABEL_GAP * height))
+        has_room = top_label + LABEL_GAP * height <= bottom + height
+        if has_room or (len(values) + 1) * LABEL_GAP > 1:  # so many never have room
+            return bottom, bottom + height
+        height *= 1.1
 
 
 def spread(values: Sequence[float], gap: float) -> list[float]:

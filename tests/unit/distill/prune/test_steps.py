@@ -19,7 +19,7 @@ import distill.training.finish
 from distill.checkpoint import load_detector, read_checkpoint
 from distill.evaluation.scorecard import SCORECARD_NAME, ScorecardRow, ancestry_of, append_row, read_rows
 from distill.prune.folder import PruneFolder
-from distill.prune.outcome import outcome
+from distill.prune.outcome import is_as_good, outcome
 from distill.prune.pareto import draw_stages, pareto_front, spread
 from distill.prune.planning import macs_of
 from distill.prune.stage_times import StageTimes, read_times
@@ -181,6 +181,7 @@ def test_of_a_detector_that_finds_nothing_no_cut_is_called_good():
     assert outcome(rows, "1" * 64).endswith(
         "found next to nothing before, and does so now. Train it longer first"
     )
+    assert is_as_good(rows, "1" * 64) is None  # nor is it shown in green
 
 
 def test_all_are_timed_in_turn_on_the_runtime(done):
