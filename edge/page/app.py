@@ -24,12 +24,11 @@ from edge.page.cloth import ClothImage
 from edge.page.frames import STILL_RUNS
 from edge.page.live import LivePage
 from edge.page.roll_grade import RollGrade
-from edge.page.rolls import EVENT_ID, Known, changes, recorded_defect
+from edge.page.rolls import EVENT_ID, Known, changes, recorded_image
 from edge.page.sheet import SheetPages
 from edge.page.state import StateText
 from edge.pipeline.changes import RollRequest
 from edge.process.supervised import Telling
-from edge.roll.images import cut_image
 from edge.roll.reviews import Review, Verdict, record_review
 from edge.teach.values import TeachingRequest
 from edge.web.body import asked_for
@@ -219,11 +218,7 @@ class CameraPage:
         if recorder is None:
             raise RefusedError(404, "There is no roll record.")
 
-        def cut() -> bytes | None:
-            row = recorded_defect(recorder.path, event_id)
-            return cut_image(row) if row else None
-
-        data = await self._beside(cut)
+        data = await self._beside(lambda: recorded_image(recorder.path, event_id))
         if data is None:
             raise RefusedError(404, "There is no such image.")
         return Response(data, media_type="image/jpeg")

@@ -14,9 +14,11 @@ from edge.core.palette import class_colour
 from edge.page.live import LivePage
 from edge.page.snapshot import Snapshot
 from edge.roll.contents import DefectRow
+from edge.roll.images import cut_image
 from edge.roll.reading import defect_row, defects_table, look_into, recorded_across
 from edge.roll.reviews import reviews_after
 from edge.roll.rows import Cells, DamagedRowError, EventCells, GapCells, RollCells, cells_of
+from edge.roll.small_images import small_image, with_small_image
 
 MOST_GAPS: Final = 5000
 """The last gaps of a roll are drawn; a roll with more is hatched all over."""
@@ -66,21 +68,24 @@ def changes(live: LivePage, known: Known) -> dict[str, Any]:
     return look_into(recorder.path, read)
 
 
-def recorded_defect(path: Path, event_id: str) -> DefectRow | None:
-    """Return a defect of a record; None if there is none of that id.
+def recorded_image(path: Path, event_id: str) -> bytes | None:
+    """Return a JPEG of a recorded defect: cut out of its saved frame, else the small one of the record.
 
+    Returns:
+        None if there is no such defect, or no image of it.
     Raises:
         RecordError: if the record cannot be read.
     """
     if not EVENT_ID.fullmatch(event_id):
         return None
 
-    def read(db: sqlite3.Connection) -> DefectRow | None:
+    def read(db: sqlite3.Connection) -> tuple[DefectRow | None, bytes | None]:
         query = f"SELECT * FROM {defects_table(db)} WHERE event_id = ?"
         row = db.execute(query, (event_id,)).fetchone()
-        return defect_row(row) if row else None
+        return defect_row(row) if row else None, small_image(db, event_id)
 
-    return look_into(path, read)
+    row, small = look_into(path, read)
+    return (cut_image(row) if row else None) or small
 
 
 def _is_of(known: Known, start: Known) -> bool:
@@ -127,6 +132,8 @@ def _from_record(db: sqlite3.Connection, head: RollCells, known: Known) -> dict[
     verdicts, last_review = _verdicts(db, roll_id, known.review)
     mark, gaps = _gaps(db, roll_id, known.gaps)
     across = recorded_across(db, head)
+    defects = [(defect, row["number"]) for row in found if (defect := defect_row(row)) is not None]
+    small = with_small_image(db, (defect.event_id for defect, _ in defects))
     return {
         "roll": roll_id,
         "name": head.name,
@@ -145,7 +152,8 @@ def _from_record(db: sqlite3.Connection, head: RollCells, known: Known) -> dict[
         "more": more,
         "forgotten": 0,
         "defects": [
-            _recorded(defect, row["number"]) for row in found if (defect := defect_row(row)) is not None
+            _recorded(defect, number, has_small_image=defect.event_id in small)
+            for defect, number in defects
         ],
         "verdicts": verdicts,
         "gaps": gaps,
@@ -189,11 +197,11 @@ def _sound(kind: type[Cells], rows: Iterable[sqlite3.Row]) -> list[Cells]:
     return sound
 
 
-def _recorded(row: DefectRow, number: int) -> dict[str, Any]:
+def _recorded(row: DefectRow, number: int, *, has_small_image: bool) -> dict[str, Any]:
     return {
         "id": row.event_id,
         "number": number,
-        "image": row.image is not None,
+        "image": row.image is not None or has_small_image,
         "utc": row.utc,
         "frame": None,
         **_place(row.defect),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
@@ -90,6 +91,22 @@ def small_images_of(records: Iterable[Path], roll_id: str) -> dict[str, bytes]:
     for path, one in zip(records, roll_id.split("+"), strict=True):
         found |= look_into(path, lambda db, one=one: _read(db, one))  # type: ignore[misc]
     return found
+
+
+def with_small_image(db: sqlite3.Connection, event_ids: Iterable[str]) -> set[str]:
+    """Return those of some defects that have a small image in an open record."""
+    if not has_table(db, "small_images"):
+        return set()
+    query = "SELECT event_id FROM small_images WHERE event_id IN (SELECT value FROM json_each(?))"
+    return {event_id for (event_id,) in db.execute(query, (json.dumps(list(event_ids)),))}
+
+
+def small_image(db: sqlite3.Connection, event_id: str) -> bytes | None:
+    """Return the small image of a defect in an open record; None without a sound one."""
+    if not has_table(db, "small_images"):
+        return None
+    row = db.execute("SELECT jpeg FROM small_images WHERE event_id = ?", (event_id,)).fetchone()
+    return row[0] if row is not None and _is_image(row[0]) else None
 
 
 def _read(db: sqlite3.Connection, roll_id: str) -> dict[str, bytes]:

@@ -296,6 +296,15 @@ def test_the_page_of_a_folder_stays_and_its_frames_are_looked_through(tab, tmp_p
         assert process.wait(START_S) == 0
 
 
+def test_recorded_defects_have_images_though_no_frame_is_saved(tab, tmp_path):
+    with staying(tmp_path, "--roll-record", tmp_path / "r.db", "--mm-per-px", "1") as (_, address, _):
+        tab.goto(address)
+        until(tab, "document.querySelectorAll('#defects img.image[src^=blob]').length === 2")
+        assert tab.locator("#defects .none").count() == 0
+        tab.locator("#defects img.image").first.click()
+        until(tab, "document.querySelector('dialog[open] img').naturalWidth > 0")
+
+
 def test_the_page_of_a_folder_with_a_damaged_image_says_that_inspection_is_finished(tab, tmp_path):
     images = wide_images(tmp_path / "roll")
     (images / "2.png").write_bytes((images / "2.png").read_bytes()[:60])
