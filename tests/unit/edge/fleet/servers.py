@@ -70,15 +70,19 @@ class Postgres:
         command = [*as_postgres(), PROGRAMS / "postgres", "-D", self.folder / "data", "-p", str(self.port),
                    "-k", self.folder, "-c", "listen_addresses=127.0.0.1", "-c", "shared_buffers=32MB",
                    "-c", "max_connections=30", "-c", f"fsync={self._fsync}"]  # fmt: skip
-        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        log = self.folder / "server.log"
         end_s = time.monotonic() + PATIENCE_S
         while time.monotonic() < end_s:
+            # It ends at once while a process from before a power cut still holds its shared memory.
+            if self._process is None or self._process.poll() is not None:
+                with log.open("ab") as said:
+                    self._process = subprocess.Popen(command, stdout=said, stderr=said)
             try:
                 psycopg.connect(self.url, connect_timeout=2).close()
                 return
             except psycopg.OperationalError:
                 time.sleep(0.05)
-        raise TimeoutError("PostgreSQL does not answer")
+        raise TimeoutError(f"PostgreSQL does not answer: {log.read_text()[-2000:]}")
 
     def down(self, how: int = signal.SIGQUIT) -> None:
         """End it: SIGKILL of all its processes is a power cut, SIGQUIT an immediate end."""
@@ -86,6 +90,7 @@ class Postgres:
         if process is None:
             return
         if how == signal.SIGKILL:
+            process.send_signal(signal.SIGSTOP)  # no further child
             children = subprocess.run(["ps", "-o", "pid=", "--ppid", str(process.pid)], capture_output=True)
             for pid in [process.pid, *map(int, children.stdout.split())]:
                 with suppress(ProcessLookupError):
