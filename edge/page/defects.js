@@ -4,6 +4,7 @@ import { ask, Refusal, tell } from "./device.js";
 
 const SHOWN = 30;
 const MOST_MISSED = 100;
+const HELD_MS = 1500; // so long after a pointer moved over the list, no card moves under it
 const UNCLASSIFIED = "unclassified";
 const STAMPS = { confirmed: "✓ real defect", rejected: "✗ no defect" };
 
@@ -40,9 +41,22 @@ export class DefectList {
     this.waiting = new Map(); // images that did not come yet
     this.chosen = null;
     this.judged = null; // the last one that was judged here
+    this.heldUntilMs = 0;
+    this.later = 0;
+    for (const kind of ["pointermove", "pointerdown"]) list.addEventListener(kind, () => this.hold());
+  }
+
+  hold() {
+    this.heldUntilMs = performance.now() + HELD_MS;
+  }
+
+  release() {
+    this.heldUntilMs = 0;
+    clearTimeout(this.later);
   }
 
   clear() {
+    this.release();
     this.large.close();
     this.list.replaceChildren();
     this.cards.clear();
@@ -52,8 +66,15 @@ export class DefectList {
   }
 
   // Shows the last defects, newest first, one that was chosen on the map, wherever it lies, and those that
-  // somebody is busy with here: however many come meanwhile, none goes from under a finger.
+  // somebody is busy with here: however many come meanwhile, none goes from under a finger. While a pointer
+  // moves over the list it waits, or a verdict would be given to the card that slid under the pointer.
   show(defects, classes, canReview, isMissed = () => false) {
+    const heldMs = this.heldUntilMs - performance.now();
+    clearTimeout(this.later);
+    if (heldMs > 0 && this.cards.size) {
+      this.later = setTimeout(() => this.show(defects, classes, canReview, isMissed), heldMs);
+      return;
+    }
     const missed = defects.slice(-MOST_MISSED).findIndex(isMissed);
     const most = missed < 0 ? SHOWN : Math.max(SHOWN, Math.min(MOST_MISSED, defects.length) - missed);
     const last = defects.slice(-most).reverse();
@@ -212,6 +233,7 @@ export class DefectList {
   }
 
   choose(id) {
+    this.release();
     this.chosen = id;
     for (const [other, card] of this.cards) card.classList.toggle("chosen", other === id);
   }

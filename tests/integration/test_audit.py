@@ -100,9 +100,8 @@ def test_the_page_shows_who_gave_a_verdict_and_what_a_role_may_not(device, brows
         _, bare = stack.enter_context(edge_run(tmp_path, "0", "--config", config))
         with tab_of(browser, f"{bare}#token={tokens['anna']}", 1280, 800) as tab:
             tab.wait_for_selector("#defects .yes")
-            card = tab.locator("#defects li").first
-            defect = card.get_attribute("data-id")
-            card.locator(".yes").click()
+            defect = tab.locator("#defects li").first.get_attribute("data-id")
+            tab.locator(f"#defects [data-id='{defect}'] .yes").click()
             tab.wait_for_selector(f"[data-id='{defect}'].confirmed")
             assert "· anna" in tab.locator(f"[data-id='{defect}'] .stamp").inner_text()
             tab.locator("#next summary").click()

@@ -62,8 +62,8 @@ def test_an_operator_at_the_desk_and_on_the_phone(browser, tmp_path):
             assert number_on(desk, "defects") > 0
             assert "The camera loses lines." in desk.inner_text("#troubles")
             assert float(desk.inner_text("#along").split()[0]) > 0
-            card = desk.locator("#defects li").first
-            defect = card.get_attribute("data-id")
+            defect = desk.locator("#defects li").first.get_attribute("data-id")
+            card = desk.locator(f"#defects [data-id='{defect}']")  # another one may be the first by now
             name = card.locator("strong").inner_text().split(":")[0]
             shown = card.evaluate("one => getComputedStyle(one).borderLeftColor")
             assert shown == f"rgb{tuple(class_colour(name))}"

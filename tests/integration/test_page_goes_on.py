@@ -168,6 +168,27 @@ def test_a_defect_that_somebody_judges_stays_however_many_come_meanwhile(tab, tm
         tab.wait_for_selector(f"[data-id='{judged}'].rejected")
 
 
+POINTER_MOVES = "document.querySelector('#defects').dispatchEvent(new PointerEvent('pointermove'))"
+
+
+def test_no_card_moves_under_a_pointer(tab, tmp_path, serve):
+    first = "document.querySelector('#defects li').dataset.id"
+    with recorded_page(tmp_path) as (live, recorder, state):
+        tab.goto(f"http://127.0.0.1:{serve(live)}/#token={TOKEN}")
+        until(tab, "document.querySelectorAll('#defects li').length === 3")
+        tab.evaluate("() => { performance.now = () => 1000; }")  # what is held is held until the test ends that
+        before = tab.evaluate(first)
+        tab.evaluate(POINTER_MOVES)
+        found = [defect(0.5)]
+        recorder.add(found, state.coverage, 1500.0)
+        state.roll.defects += found
+        show(live, passed(state, 12))
+        until(tab, "document.querySelector('#map').dataset.defects === '4'")
+        assert tab.evaluate(first) == before
+        tab.evaluate("() => { delete performance.now; }")
+        until(tab, f"{first} !== '{before}'")
+
+
 GREEN = "document.querySelector('.trouble.good') !== null"
 
 
