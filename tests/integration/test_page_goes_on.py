@@ -176,7 +176,7 @@ def test_no_card_moves_under_a_pointer(tab, tmp_path, serve):
     with recorded_page(tmp_path) as (live, recorder, state):
         tab.goto(f"http://127.0.0.1:{serve(live)}/#token={TOKEN}")
         until(tab, "document.querySelectorAll('#defects li').length === 3")
-        tab.evaluate("() => { performance.now = () => 1000; }")  # what is held is held until the test ends that
+        tab.evaluate("() => { performance.now = () => 1000; }")  # held until the test ends that
         before = tab.evaluate(first)
         tab.evaluate(POINTER_MOVES)
         found = [defect(0.5)]
