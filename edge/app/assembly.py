@@ -37,6 +37,8 @@ from edge.inference.model import Models
 from edge.machine.shared import Delivery
 from edge.mqtt.choose import choose_publisher
 from edge.pipeline.audited import RunAudit
+from edge.pipeline.candidate import Candidate
+from edge.pipeline.candidates import Candidates
 from edge.pipeline.changeover import Changeover, as_left
 from edge.pipeline.changes import RollChanges
 from edge.pipeline.parts import Inspection, Results, Source
@@ -140,11 +142,12 @@ class CameraRun:
             around.page.begin(
                 class_names, recorder, changes, lambda: changeover.taught, teaching, around.audit
             )
+        candidates = self._candidates(around.models, stack)
         quota = _quota(config)
         sinks = [*([small_images] if recorder else []), *sinks_of(config, images, quota)]
         pipeline = Pipeline(
             self._source(changeover, changes),
-            self._inspection(changeover, teaching),
+            self._inspection(changeover, teaching, candidates),
             Results(
                 sinks,
                 _near_misses(config, images, quota),
@@ -155,6 +158,7 @@ class CameraRun:
                 reporters=[
                     around.health.helpers,
                     *([publisher] if publisher else []),
+                    *([candidates] if candidates else []),
                     *(sink for sink in sinks if isinstance(sink, ImageSink)),
                     *asking_for_rolls(config, recorder, changes, stack),
                 ],
@@ -178,8 +182,23 @@ class CameraRun:
             changeover.next_roll,
         )
 
-    def _inspection(self, changeover: Changeover, teaching: TeachingInRun | None) -> Inspection:
+    def _candidates(self, models: Models, stack: ExitStack) -> Candidates | None:
+        """Return what opens the candidate of each roll; None if none is asked for."""
+        store = self.config.candidate
+        if store is None:
+            return None
+        return stack.enter_context(Candidates(store, models.open, may_skip=self._watched.is_live))
+
+    def _inspection(
+        self, changeover: Changeover, teaching: TeachingInRun | None, candidates: Candidates | None
+    ) -> Inspection:
         config = self.config
+
+        def candidate_of_roll() -> Candidate | None:
+            if candidates is None:
+                return None
+            return candidates.of_roll(changeover.config, changeover.model_path, changeover.contract)
+
         return Inspection(
             changeover.inspector,
             with_unclassified(changeover.contract.class_names),
@@ -190,6 +209,7 @@ class CameraRun:
             changeover.recognise,
             teaching,
             config.selvedge_margin_mm,
+            candidate_of_roll,
         )
 
     def _learnt_articles(self) -> LearntArticles | None:

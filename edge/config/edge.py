@@ -53,6 +53,8 @@ class EdgeConfig(BaseModel):
     Attributes:
         camera: index, device, video file, image, folder, URL, or `loom[:key=value,...]`.
         model: bundle folder, store, or ONNX file with a contract; None for the shipped demo bundle.
+        candidate: store of a bundle that inspects beside the one in use, in shadow; see `loomsight agent`.
+            None for none.
         mm_per_px: scale of the camera's image on the cloth, where the camera does not tell it.
         offset_mm: from the left selvedge of the cloth to the left edge of the camera's view; negative where
             the view begins beside the cloth. None: millimetres are counted from a selvedge that the camera
@@ -126,6 +128,7 @@ class EdgeConfig(BaseModel):
 
     camera: str = Field(default="0", min_length=1)
     model: OwnPath | None = None
+    candidate: OwnPath | None = None
     mm_per_px: float | None = Field(default=None, gt=0, le=100)
     offset_mm: float | None = Field(default=None, ge=-10_000, le=10_000)
     loom: RollName | None = None

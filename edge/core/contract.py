@@ -18,6 +18,11 @@ CONTRACT_VERSION = 2
 """Raised by every change that an older runtime would misunderstand. 1 knew no fixed batch and no head that
 is decoded beside the network; such contracts are read."""
 
+PREPARATION = (
+    "input_size_hw_px", "colour_order", "enhancement", "geometry", "normalisation", "mm_per_px"
+)  # fmt: skip
+"""Fields that say how an image is prepared for the network."""
+
 METADATA_KEY = "loomsight.contract"
 """Key under which the contract stands in the metadata of an ONNX file."""
 
@@ -200,6 +205,10 @@ class ModelContract(_Value):
             )
         merged = {**self.score_thresholds, **score_thresholds}
         return self.model_copy(update={"score_thresholds": merged})
+
+    def prepares_like(self, other: ModelContract) -> bool:
+        """Tell whether both networks see the same of an image: one prepared image serves both."""
+        return all(getattr(self, name) == getattr(other, name) for name in PREPARATION)
 
     @model_validator(mode="after")
     def _check_classes(self) -> Self:

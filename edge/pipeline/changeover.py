@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import Final
 
 from typing_extensions import Self
 
@@ -38,6 +39,9 @@ from edge.teach.roll_reading import Subject
 from edge.teach.values import NOT_OPENED, TAUGHT_AGAIN
 
 logger = logging.getLogger(__name__)
+
+MODEL_SWITCHED: Final = "bundle switched"
+MODEL_NOT_OPENED: Final = "bundle not opened"
 
 OpenModel = Callable[[EdgeConfig, ExitStack], tuple[OpenBackend, ModelContract]]
 
@@ -152,7 +156,7 @@ class Changeover:
         self.config = config
         is_other = config.article != before.article
         if not is_other:
-            return self._plan_with_same_article()
+            return self._plan_of_switched_model() or self._plan_with_same_article()
         inspector = self._inspector_for(config, knew=bool(request.knew))
         return RollPlan(
             self.head(),
@@ -164,6 +168,45 @@ class Changeover:
             stop=config.stop,
             knows=self.knows,
         )
+
+    def _plan_of_switched_model(self) -> RollPlan | None:
+        """Go over to the bundle that the store has as current now; None if that is the one in use.
+
+        One that is refused leaves the one in use as it is, with an event that says why.
+        """
+        config = self.config
+        try:
+            path = _model_path(config)
+            if path == self._model_path:
+                return None
+            self.check(RollRequest("operator", article=config.article))
+            self._check_prepares_like(path)
+            inspector = self._inspector_for(config, knew=self.knows)
+        except LoomsightError as error:
+            logger.warning("the bundle before stays in use: %s", error)
+            event = RecordedEvent(MODEL_NOT_OPENED, f"the bundle before stays in use: {error}")
+            return RollPlan(self.head(), knows=self.knows, events=(event,))
+        return RollPlan(
+            self.head(),
+            inspector=inspector,
+            reference=self.reference,
+            class_names=with_unclassified(self.contract.class_names),
+            selvedge_margin_mm=config.selvedge_margin_mm,
+            knows=self.knows,
+            events=(RecordedEvent(MODEL_SWITCHED, path.name, data={"bundle": path.name}),),
+        )
+
+    def _check_prepares_like(self, path: Path) -> None:
+        """Refuse, for a roll that follows on, a bundle that cuts or enhances frames in another way.
+
+        Raises:
+            ContractError: if it does.
+        """
+        if not contract_of(open_bundle(path)).prepares_like(self._as_published):
+            raise ContractError(
+                f"The bundle {path} prepares images in another way than the one in use.",
+                "Start edge-run again to use it.",
+            )
 
     def _plan_with_same_article(self) -> RollPlan:
         """Go on as before, but for an article file that was taught again meanwhile: it is opened again.

@@ -95,6 +95,7 @@ class InspectionLoop:
                 yield []
         if started is not None:
             yield self._finish(started)
+        self._strips.end_roll()
 
     def _fit(self, frame: Frame) -> int | None:
         """Get ready for frames like the first one, of the run or of a model; see `StripInspection.fit`."""
@@ -157,8 +158,10 @@ class InspectionLoop:
             joint_row=prepared.joint_row,
             cloth_columns=prepared.cloth_columns,
         )
-        if plan is not None and plan.inspector is not None:
-            self._strips.use(plan.inspector, plan.reference)
+        if plan is not None:  # a roll began at a joint
+            if plan.inspector is not None:
+                self._strips.use(plan.inspector, plan.reference)
+            self._strips.begin_roll()
         self._read(started, seen)
         seconds = prepared.seconds + end_s - start_s
         self._count_time(started, seconds, end_s)
@@ -181,6 +184,7 @@ class InspectionLoop:
 
     def _change_roll(self, change: RollChange, stream: Stream) -> None:
         """Go over to the next roll. Whatever was started belongs to the one before, and is done."""
+        self._strips.end_roll()
         plan = self._ledger.change_roll(change.request)
         if self._results.recording is not None:
             self._results.recording.changed(change.recorded(knows=plan.knows))
@@ -195,6 +199,7 @@ class InspectionLoop:
             self._teaching.new_cloth(is_other=plan.article_changes, at_m=at_m)
         if plan.article_changes:
             self._strips.begin_article()
+        self._strips.begin_roll()
 
     def _teach(self, step: TeachingStep) -> None:
         """Take a step of the teaching; whatever was started is done."""

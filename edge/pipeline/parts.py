@@ -13,6 +13,7 @@ from edge.core.events import Reporter, utc_now
 from edge.decisions.stops import Stops
 from edge.inference.inspector import Inspector
 from edge.pipeline.audited import RunAudit
+from edge.pipeline.candidate import Candidate
 from edge.pipeline.changes import RollChanges, RollPlan, RollRequest
 from edge.pipeline.run_state import Limits, Observer
 from edge.pipeline.teaching import TeachingInRun
@@ -24,11 +25,16 @@ from edge.sinks.protocol import Sink
 from edge.sinks.raw_stream import Recording
 
 Planner = Callable[[RollRequest], RollPlan]
+CandidateOfRoll = Callable[[], Candidate | None]
 
 
 def same_cloth(request: RollRequest) -> RollPlan:
     """Return the plan of a roll that is inspected as the one before."""
     return RollPlan(RollHead("", "", {}, request.name or roll_name_of(utc_now()), request.article))
+
+
+def no_candidate() -> None:
+    """Return that no candidate inspects beside the bundle in use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +75,7 @@ class Inspection:
         teaching: learns the article on the loom; None to disable.
         selvedge_margin_mm: nearer to a selvedge that is known, or to an edge of the cloth that is found,
             nothing is reported.
+        candidate_of_roll: gives the candidate bundle that inspects beside, as each roll begins.
     """
 
     inspector: Inspector
@@ -80,6 +87,7 @@ class Inspection:
     recognise: Recognise = knows_none
     teaching: TeachingInRun | None = None
     selvedge_margin_mm: float = 0.0
+    candidate_of_roll: CandidateOfRoll = no_candidate
 
 
 @dataclass(frozen=True, slots=True)

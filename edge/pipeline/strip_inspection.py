@@ -72,6 +72,9 @@ class StripInspection:
         self._events: list[HealthEvent] = []
         self._reference_watch = ReferenceWatch(how.recognise)
         self._reference_watch.start_again(how.reference.usual if how.reference else None)
+        self._candidate_of_roll = how.candidate_of_roll
+        self._candidate = how.candidate_of_roll()
+        self._trying = OptionalWork("the candidate bundle")
 
     def __enter__(self) -> Self:
         self._preparation.__enter__()
@@ -127,6 +130,15 @@ class StripInspection:
                 watch.start_again()
         self._state.optics_troubles = ()
 
+    def end_roll(self) -> None:
+        """Let the candidate report what it found on the roll that ends."""
+        if self._candidate is not None:
+            self._candidate.end_stretch()
+
+    def begin_roll(self) -> None:
+        """Take the candidate of the roll that begins."""
+        self._candidate = self._candidate_of_roll()
+
     def set_margin(self, selvedge_margin_mm: float) -> None:
         """Report nothing nearer to a selvedge from here on."""
         self._margin_mm = selvedge_margin_mm
@@ -152,6 +164,7 @@ class StripInspection:
             return None
         self._watch_optics(started)
         finding = self._inspector.find(prepared.prepared_image)
+        self._try_candidate(prepared, frame)
         found, near, names = finding.defects, finding.near_misses, self._state.class_names
         if len(found):
             found = self._placed(found, prepared, frame)
@@ -162,17 +175,34 @@ class StripInspection:
         nearly = self._near_misses(near, prepared, frame) if len(near) else []
         return Inspected(found, records, nearly, finding.weak)
 
+    def _try_candidate(self, prepared: PreparedStrip, frame: Frame) -> None:
+        """Let the candidate look at what the network has seen; nothing it finds is reported as a defect."""
+        candidate, image = self._candidate, prepared.prepared_image
+        if candidate is None or image is None:
+            return
+        with self._trying, self.clock.stage("candidate"):
+            found = candidate.find(frame, image)
+            if found is not None and len(found):
+                found = self._on_cloth(found, prepared, frame)[0]
+            candidate.take(found, frame, self._state.roll, self.shared_lines)
+
     def scale_of(self, frame: Frame) -> float | None:
         """Return the millimetres per pixel that a frame is taken to have."""
         return self._inspector.scale_of(frame.mm_per_px_across)
 
     def _placed(self, found: Detections, prepared: PreparedStrip, frame: Frame) -> Detections:
-        """Keep what lies on cloth, one report a defect, in pixels of the frame."""
+        """Keep what lies on cloth, one report a defect, in pixels of the frame; count the others."""
+        kept, off_cloth = self._on_cloth(found, prepared, frame)
+        self._state.detections_off_cloth += off_cloth
+        return kept
+
+    def _on_cloth(self, found: Detections, prepared: PreparedStrip, frame: Frame) -> tuple[Detections, int]:
+        """Return what lies on cloth, one report a defect, in pixels of the frame, and how many do not."""
         on_mask = self._on_mask(found, prepared, frame)
-        self._state.detections_off_cloth += len(found) - len(on_mask)
+        off_cloth = len(found) - len(on_mask)
         height, width = frame.image.shape[:2]
         on_mask = one_each(on_mask, (height + prepared.carried_lines, width))
-        return self._between_selvedges(on_mask, prepared, frame)
+        return self._between_selvedges(on_mask, prepared, frame), off_cloth
 
     def _near_misses(
         self, near: Detections, prepared: PreparedStrip, frame: Frame
