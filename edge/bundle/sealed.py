@@ -6,13 +6,16 @@ Bundles and article files are such folders.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
 
 from edge.core.errors import ContractError, ModelError
 from edge.core.files import file_digest
 from edge.core.outside_files import SETTINGS_BYTES, read_bytes, read_text
+
+ARTICLE_MANIFEST_NAME: Final = "article.json"
+"""Manifest of an article file, see `edge.teach.article_file`."""
 
 ManifestT = TypeVar("ManifestT", bound=BaseModel)
 

@@ -7,20 +7,19 @@ The signature is of `bundle.json`, which has the digest of every other file; it 
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from edge.bundle.manifest import FORM, MANIFEST_NAME, SIGNATURE_NAME
-from edge.bundle.minisign import PublicKey, SecretKey, Signature, name_of, public_key, secret_key, signature
+from edge.bundle.minisign import PublicKey, SecretKey, Signature, name_of, secret_key, signature
 from edge.bundle.opening import Bundle, open_bundle
+from edge.bundle.signed_file import FETCH_AGAIN, check_signed, parsed_signature, signature_text
 from edge.core.errors import ConfigError, ModelError, OutputError, SignatureError
 from edge.core.files import cannot_write, remove_partial, write_whole
 from edge.core.outside_files import SETTINGS_BYTES, check_private, read_bytes, read_text, reason_of
 
 SIGN_IT: Final = "Sign it: `loomsight bundle sign {path} --key FILE`."
-FETCH_AGAIN: Final = "Fetch it again from who published it."
 
 
 def make_key(file: Path) -> PublicKey:
@@ -61,19 +60,16 @@ def sign_bundle(folder: Path, key_file: Path) -> PublicKey:
         OutputError: if the signature cannot be written.
         ImportError: if the package cryptography is not installed.
     """
-    from edge.bundle.ed25519 import signed
-
-    key = _secret_key(key_file)
+    key = read_secret_key(key_file)
     if open_bundle(folder).manifest is None:
         raise ModelError(f"{folder} is a bare ONNX file.", "Sign the bundle folder.")
     remove_partial(folder / SIGNATURE_NAME)
     _check_covers(folder, open_bundle(folder))
-    comment = f"timestamp:{int(time.time())}\tfile:{MANIFEST_NAME}"
     try:
-        made = signed((folder / MANIFEST_NAME).read_bytes(), comment, key)
+        text = signature_text((folder / MANIFEST_NAME).read_bytes(), MANIFEST_NAME, key)
     except ValueError as error:
         raise _bad_key(key_file, str(error)) from error
-    write_whole(folder / SIGNATURE_NAME, made.file_text.encode())
+    write_whole(folder / SIGNATURE_NAME, text.encode())
     return key.public
 
 
@@ -101,29 +97,10 @@ def check_trusted(bundle: Bundle, keys: Sequence[str], revoked: Sequence[str] = 
     """
     if not keys:
         return None
-    from edge.bundle.ed25519 import is_signed
-
     path = bundle.path
     made, data = _signature_of(bundle), _manifest_of(path)
-    known = {one.key_id: one for one in map(public_key, keys)}
-    refused = {public_key(one).key_id for one in revoked}
-    name = name_of(made.key_id)
-    if made.key_id in refused:
-        raise SignatureError(
-            f"The bundle {path} is signed by the key {name}, which is revoked.",
-            "Use a bundle that is signed by another key of [trust].",
-        )
-    key = known.get(made.key_id)
-    if key is None:
-        raise SignatureError(
-            f"The bundle {path} is signed by the key {name}, which this device does not trust.",
-            "Add its public key to [trust] keys if it is the right one.",
-        )
-    if not is_signed(data, made, key):
-        raise SignatureError(
-            f"The signature of the bundle {path} is wrong: bundle.json or the signature was changed.",
-            FETCH_AGAIN,
-        )
+    parts = "bundle.json or the signature"
+    key = check_signed(data, made, keys, revoked, f"bundle {path}", parts)
     _check_covers(path, bundle)
     return key
 
@@ -139,11 +116,7 @@ def _signature_of(bundle: Bundle) -> Signature:
         raise SignatureError(
             f"The bundle {path} is not signed, and [trust] asks for a signature.", SIGN_IT.format(path=path)
         )
-    text = read_text(file, SETTINGS_BYTES, SignatureError, FETCH_AGAIN)
-    try:
-        return signature(text)
-    except ValueError as error:
-        raise SignatureError(f"{file} cannot be used: {error}.", FETCH_AGAIN) from error
+    return parsed_signature(read_text(file, SETTINGS_BYTES, SignatureError, FETCH_AGAIN), file)
 
 
 def _manifest_of(path: Path) -> bytes:
@@ -176,8 +149,8 @@ def _is_folder(path: Path) -> bool:
     return path.is_dir() and not path.is_symlink()
 
 
-def _secret_key(file: Path) -> SecretKey:
-    """Read a secret key.
+def read_secret_key(file: Path) -> SecretKey:
+    """Read a secret key from its file, which only its owner may read.
 
     Raises:
         ConfigError: if it cannot be used.

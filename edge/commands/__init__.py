@@ -15,6 +15,10 @@ COMMANDS = {
     "mqtt": ("edge.commands.mqtt_cli:app", "check the broker, print the schema of the messages"),
     "opcua": ("edge.commands.opcua_cli:app", "check the OPC UA server, keep the users of it"),
     "office": ("edge.commands.office_cli:app", "collect what all devices report, and answer from it"),
+    "agent": (
+        "edge.commands.agent_cli:app",
+        "fetch bundles and article files that the office releases",
+    ),
     "service": ("edge.commands.service_cli:app", "print a systemd unit for this device"),
     "edge-bench": ("edge.commands.bench_cli:app", "measure the loop against the bare engine"),
     "edge-doctor": ("edge.commands.doctor_cli:app", "say what this device has and lacks"),

@@ -63,7 +63,7 @@ def _refuse_setting(flag: str) -> None:
     if key not in {*fields, CAMERAS}:
         return
     is_named = key in ("articles", "buyers", CAMERAS)
-    is_table = is_named or key == "opcua" or isinstance(fields[key].default, dict | BaseModel)
+    is_table = is_named or key in ("opcua", "agent") or isinstance(fields[key].default, dict | BaseModel)
     line = f"[{key}{'.NAME' if is_named else ''}]" if is_table else f"{key} = ..."
     variable = f"{ENVIRONMENT_PREFIX}{key.upper()}{' to JSON' if key in TABLES else ''}"
     raise ConfigError(

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from edge.core.counted import counted
 from edge.process.console import command_app, configure_logging
 from edge.process.terminal import echo
 
@@ -101,3 +102,63 @@ def grafana(
     from edge.fleet.dashboards import write_provisioning
 
     echo(f"{write_provisioning(folder)} files in {folder}")
+
+
+@app.command()
+def publish(
+    source: Annotated[Path, typer.Argument(help="Signed bundle, a store, or an article file.")],
+    looms: Annotated[str, typer.Option(help="Names, with commas: box1,box2/left.")],
+    canary: Annotated[
+        str,
+        typer.Option(help="Looms that try a bundle first in shadow: how many, or their names; 0: none."),
+    ] = "2",
+    config: ConfigFlag = None,
+) -> None:
+    """Release a bundle or an article file: on canaries first, then on all looms."""
+    _configure_logging()
+    from edge.fleet.releases import Releases, canaries_of, is_article
+    from edge.fleet.settings import load_office
+
+    names = [name.strip() for name in looms.split(",") if name.strip()]
+    chosen = [] if is_article(source) else canaries_of(canary, names)
+    release = Releases(load_office(config).releases).publish(source, names, chosen)
+    tried = f", first on {', '.join(release.canaries)}" if release.canaries else ""
+    echo(f"{release.id}  {release.kind} '{release.name}' for {counted(len(release.looms), 'loom')}{tried}")
+    if release.canaries:
+        echo("`loomsight office releases` says how it does; `office run` decides")
+
+
+@app.command()
+def releases(
+    config: ConfigFlag = None,
+    judge: Annotated[bool, typer.Option("--judge", help="Judge the canaries now.")] = False,
+) -> None:
+    """List what was released, how far it is, and why."""
+    _configure_logging()
+    from edge.fleet.judging import judged
+    from edge.fleet.releases import Releases
+    from edge.fleet.settings import load_office
+
+    settings = load_office(config)
+    waiting = {one.release.id: one.why for one in judged(settings)} if judge else {}
+    for release in Releases(settings.releases).read().releases:
+        last = release.steps[-1]
+        why = waiting.get(release.id, last.why) if release.stage == "canary" else last.why
+        echo(f"{release.id}  {release.kind:<8} {release.stage:<12} {last.utc[:19]}  {release.name}: {why}")
+
+
+@app.command()
+def rollback(
+    release: Annotated[
+        str | None,
+        typer.Argument(metavar="[RELEASE]", help="First digits of its id  [default: the newest]"),
+    ] = None,
+    config: ConfigFlag = None,
+) -> None:
+    """Take back a release: its looms go back to what they had before."""
+    _configure_logging()
+    from edge.fleet.releases import Releases
+    from edge.fleet.settings import load_office
+
+    gone = Releases(load_office(config).releases).roll_back(release, "taken back by hand")
+    echo(f"{gone.id}  {gone.kind} '{gone.name}' is taken back; devices follow with their next look")

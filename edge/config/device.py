@@ -23,7 +23,7 @@ CAMERAS: Final = "cameras"
 
 OF_THE_BOX: Final = (
     "health_port", "health_host", "page", "page_stays", "page_token_file", "page_hosts", "show",
-    "buyers", "opcua", "page_users_file", "audit", "trust",
+    "buyers", "opcua", "page_users_file", "audit", "trust", "agent",
 )  # fmt: skip
 """What there is once in a device, however many cameras it has."""
 

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator
 
 from edge.backends.registry import BACKENDS
+from edge.config.agent import AgentSettings
 from edge.config.articles import ArticleSettings, with_article
 from edge.config.audit import AuditSettings
 from edge.config.auto_teach import AutoTeachSettings
@@ -33,7 +34,7 @@ Layers = dict[str, dict[str, Any]]
 ENVIRONMENT_PREFIX = "LOOMSIGHT_EDGE_"
 TABLES = (
     "providers", "score_thresholds", "grade_limits", "articles", "auto_teach", "page_hosts", "stop",
-    "machine", "mqtt", "opcua", "roll_header", "buyers", "audit", "trust",
+    "machine", "mqtt", "opcua", "roll_header", "buyers", "audit", "trust", "agent",
 )  # fmt: skip
 """Settings that the environment gives as JSON."""
 
@@ -122,6 +123,7 @@ class EdgeConfig(BaseModel):
             the secret of the page may change everything.
         audit: where it is kept who did what.
         trust: by which keys a bundle has to be signed.
+        agent: from where `loomsight agent` fetches releases; None for nowhere.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
@@ -185,6 +187,7 @@ class EdgeConfig(BaseModel):
     page_users_file: OwnPath | None = None
     audit: AuditSettings = AuditSettings()
     trust: TrustSettings = TrustSettings()
+    agent: AgentSettings | None = None
 
     @field_validator("camera")
     @classmethod

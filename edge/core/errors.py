@@ -138,6 +138,12 @@ class DatabaseError(LoomsightError):
     exit_code = 45
 
 
+class ReleaseError(LoomsightError):
+    """The list of releases cannot be fetched, is older than the last one, or names what is not there."""
+
+    exit_code = 46
+
+
 class DatasetError(LoomsightError):
     """A training data set is missing, empty or inconsistent."""
 

@@ -77,6 +77,28 @@ class DatabaseSettings(_Table):
         return url
 
 
+class ReleaseSettings(_Table):
+    """Hold where releases are published, and when a candidate goes to all looms.
+
+    Attributes:
+        folder: with the list and all that it names; a web server offers it to the devices.
+        key_file: secret key that signs the list.
+        check_s: so often canaries are judged.
+        least_found: fraction of the confirmed defects that a candidate has to find again.
+        most_more_per_100m: unconfirmed reports that a candidate may have more than the bundle in use.
+        confidence: of both decisions.
+        least_metres: cloth that all canaries together have to inspect.
+    """
+
+    folder: OwnPath | None = None
+    key_file: OwnPath | None = None
+    check_s: float = Field(default=60.0, ge=1, le=86_400)
+    least_found: float = Field(default=0.9, gt=0, lt=1)
+    most_more_per_100m: float = Field(default=3.0, gt=0, le=1e6)
+    confidence: float = Field(default=0.95, ge=0.5, lt=1)
+    least_metres: float = Field(default=200.0, gt=0, le=1e9)
+
+
 class OfficeSettings(_Table):
     """Hold the settings of `loomsight office`.
 
@@ -90,6 +112,7 @@ class OfficeSettings(_Table):
         shifts: name -> when it begins, as HH:MM.
         health_port: serve `/metrics` and `/healthz` there; 0 for a free port, None for no server.
         health_host: where to listen for that.
+        releases: of bundles and article files.
     """
 
     mqtt: OfficeBroker = OfficeBroker()
@@ -103,6 +126,7 @@ class OfficeSettings(_Table):
     )
     health_port: int | None = Field(default=None, ge=0, le=65_535)
     health_host: str = Field(default="127.0.0.1", min_length=1)
+    releases: ReleaseSettings = ReleaseSettings()
 
     @field_validator("time_zone")
     @classmethod

@@ -21,14 +21,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from edge import __version__
 from edge.bundle.opening import check_file
 from edge.bundle.publish import staging_folder, take_name
-from edge.bundle.sealed import SealedForm
+from edge.bundle.sealed import ARTICLE_MANIFEST_NAME, SealedForm
 from edge.config.alarm_budget import Budget, Unit
 from edge.core.errors import ContractError, ModelError, OutputError
 from edge.core.files import file_digest
 from edge.teach.arrays import ARRAYS_BYTES, read_arrays, write_arrays
 
 ARTICLE_FORMAT: Final = 1
-MANIFEST_NAME: Final = "article.json"
+MANIFEST_NAME: Final = ARTICLE_MANIFEST_NAME
 ARRAYS_NAME: Final = "reference.npz"
 SHEET_NAME: Final = "contact-sheet.png"
 
