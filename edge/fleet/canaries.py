@@ -75,23 +75,23 @@ class Figures:
         metres: inspected by both.
         confirmed: defects that people confirmed.
         found_again: of those, by the candidate.
-        unconfirmed: reports of the bundle in use that nobody confirmed.
-        more: reports of the candidate where no confirmed defect is.
+        new: reports of the candidate where the bundle in use has none.
+        gone: unconfirmed reports of the bundle in use where the candidate has none.
         looms: on how many looms.
     """
 
     metres: float = 0.0
     confirmed: int = 0
     found_again: int = 0
-    unconfirmed: int = 0
-    more: int = 0
+    new: int = 0
+    gone: int = 0
     looms: int = 0
 
     def text(self) -> str:
         """Return the figures in words."""
         return (
             f"{self.metres:.0f} m on {self.looms} looms; {self.found_again} of {self.confirmed} confirmed "
-            f"defects found; unconfirmed reports {self.more}, in use {self.unconfirmed}"
+            f"defects found; new reports {self.new}, unconfirmed ones gone {self.gone}"
         )
 
 
@@ -106,18 +106,19 @@ def figures_of(stretches: Sequence[Stretch], reported: Mapping[str, Sequence[Rep
     found: dict[str, list[Place]] = defaultdict(list)
     for stretch in stretches:
         found[stretch.roll_id] += stretch.found
-    confirmed = again = unconfirmed = more = 0
+    confirmed = again = new = gone = 0
     for stretch in whole:
-        of_roll = reported.get(stretch.roll_id, ())
+        of_roll, by_candidate = reported.get(stretch.roll_id, ()), found[stretch.roll_id]
         here = [one for one in of_roll if _begins_in(one.place, stretch)]
         real = [one.place for one in here if one.verdict == "confirmed"]
-        all_real = [one.place for one in of_roll if one.verdict == "confirmed"]
+        others = [one.place for one in here if one.verdict != "confirmed"]
         confirmed += len(real)
-        again += _near_any(real, found[stretch.roll_id])
-        unconfirmed += len(here) - len(real)
-        more += max(stretch.count, len(stretch.found)) - _near_any(stretch.found, all_real)
+        again += _near_any(real, by_candidate)
+        gone += len(others) - _near_any(others, by_candidate)
+        in_both = _near_any(stretch.found, [one.place for one in of_roll])
+        new += max(stretch.count, len(stretch.found)) - in_both
     metres = sum(one.inspected_m for one in whole)
-    return Figures(metres, confirmed, again, unconfirmed, more, len({one.loom for one in whole}))
+    return Figures(metres, confirmed, again, new, gone, len({one.loom for one in whole}))
 
 
 def decide(figures: Figures, settings: ReleaseSettings) -> tuple[Decision, str]:
@@ -128,11 +129,10 @@ def decide(figures: Figures, settings: ReleaseSettings) -> tuple[Decision, str]:
     """
     confidence, least = settings.confidence, settings.least_found
     found = f"{figures.found_again} of {figures.confirmed} confirmed defects found"
-    allowed = count_at_most(figures.unconfirmed, confidence)
-    allowed += settings.most_more_per_100m * figures.metres / 100
+    budget = settings.most_more_per_100m * figures.metres / 100
     if figures.confirmed and fraction_at_most(figures.found_again, figures.confirmed, confidence) < least:
         return "stopped", f"it misses defects: {found}, where at least {least:.0%} has to be"
-    if figures.more and count_at_least(figures.more, confidence) > allowed:
+    if count_at_least(figures.new, confidence) > count_at_most(figures.gone, confidence) + budget:
         return "stopped", f"it has more false alarms: {figures.text()}"
     missing = []
     if figures.metres < settings.least_metres:
@@ -140,8 +140,7 @@ def decide(figures: Figures, settings: ReleaseSettings) -> tuple[Decision, str]:
     shown = fraction_at_least(figures.found_again, figures.confirmed, confidence)
     if shown < least:
         missing.append(f"confirmed defects: {found}, which shows {shown:.0%}, and {least:.0%} is asked for")
-    holds = figures.unconfirmed + settings.most_more_per_100m * figures.metres / 100
-    if count_at_most(figures.more, confidence) > holds:
+    if count_at_most(figures.new, confidence) > figures.gone + budget:
         missing.append("cloth to show that it has no more false alarms")
     if missing:
         return "waiting", f"missing: {'; '.join(missing)} ({figures.text()})"

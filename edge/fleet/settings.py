@@ -85,7 +85,8 @@ class ReleaseSettings(_Table):
         key_file: secret key that signs the list.
         check_s: so often canaries are judged.
         least_found: fraction of the confirmed defects that a candidate has to find again.
-        most_more_per_100m: unconfirmed reports that a candidate may have more than the bundle in use.
+        most_more_per_100m: reports that a candidate may have more than the bundle in use, beside confirmed
+            defects.
         confidence: of both decisions.
         least_metres: cloth that all canaries together have to inspect.
     """
