@@ -117,8 +117,13 @@ class Agent:
         if known and not problems:
             logger.info("all is as the list of releases says")
         self.problems = problems
-        changed = {"checked_utc": utc_now(), "problems": [str(error) for error in problems]}
-        self._remember(**changed)
+        said = [str(error) for error in problems]
+        try:
+            self._remember(checked_utc=utc_now(), problems=said)
+        except LoomsightError as error:  # a full disk, for instance: what is installed goes on
+            if str(error) not in {*known, *said}:
+                logger.error("%s", error)
+                self.problems = [*problems, error]
 
     def _remember(self, **changes: object) -> None:
         self._memory = self._memory.model_copy(update=changes)

@@ -58,5 +58,4 @@ def remember(folder: Path, memory: Memory) -> None:
     Raises:
         OutputError: if that cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / MEMORY_NAME, memory.model_dump_json(indent=1).encode() + b"\n")

@@ -17,6 +17,7 @@ from edge.process.console import command_app
 app = command_app("Run loomsight as a systemd service.")
 
 UNIT = Path(__file__).with_name("loomsight.service")
+AGENT_UNIT = Path(__file__).with_name("loomsight-agent.service")
 
 
 @app.callback()
@@ -30,27 +31,43 @@ def print_unit(
         "/etc/loomsight/box.toml"
     ),
     program: Annotated[
-        Path | None, typer.Option(help="edge-run, absolute  [default: the one beside this program]")
+        Path | None,
+        typer.Option(
+            help="edge-run, or loomsight with --agent, absolute  [default: the one beside this program]"
+        ),
     ] = None,
     user: Annotated[str, typer.Option(help="User to run as.")] = "loomsight",
     watchdog_s: Annotated[
         int, typer.Option(min=0, help="Restart when no frame is finished for so long; 0: never.")
     ] = 120,
+    agent: Annotated[
+        bool,
+        typer.Option(
+            "--agent", help="Print the unit of `loomsight agent`, for loomsight-agent.service beside it."
+        ),
+    ] = False,
 ) -> None:
     """Print a unit file for /etc/systemd/system/loomsight.service."""
-    beside = Path(sys.executable).with_name("edge-run")
-    found = beside if beside.exists() else Path(shutil.which("edge-run") or beside)
-    typer.echo(unit_text(program or found, config, user, watchdog_s), nl=False)
+    unit = AGENT_UNIT if agent else UNIT
+    found = program or _beside("loomsight" if agent else "edge-run")
+    typer.echo(unit_text(found, config, user, watchdog_s, unit), nl=False)
 
 
-def unit_text(program: Path, config: Path, user: str, watchdog_s: int) -> str:
-    """Return the unit with its places filled in.
+def _beside(name: str) -> Path:
+    """Return a program of this installation; one of the PATH if there is none."""
+    beside = Path(sys.executable).with_name(name)
+    return beside if beside.exists() else Path(shutil.which(name) or beside)
+
+
+def unit_text(program: Path, config: Path, user: str, watchdog_s: int, unit: Path = UNIT) -> str:
+    """Return a unit with its places filled in.
 
     Args:
-        program: edge-run, absolute.
+        program: what it starts, absolute.
         config: settings of the device, absolute.
         user: to run as.
-        watchdog_s: 0 for no watchdog.
+        watchdog_s: 0 for no watchdog; the agent has none.
+        unit: to fill in.
     Raises:
         ConfigError: if a path is not absolute, or systemd would read it or the user in another way.
     """
@@ -61,7 +78,7 @@ def unit_text(program: Path, config: Path, user: str, watchdog_s: int) -> str:
         raise ConfigError(
             f"{user!r} cannot be a user in a unit.", "Name a user of this system, in letters and digits."
         )
-    text = UNIT.read_text(encoding="utf-8")
+    text = unit.read_text(encoding="utf-8")
     places = {
         "PROGRAM": quote(str(program)),
         "CONFIG": quote(str(config)),

@@ -154,27 +154,27 @@ def read_figures(connection: Connection, bundle: str, looms: Sequence[str], sinc
         connection: to the office's database.
         bundle: id of the candidate.
         looms: the canaries.
-        since_utc: when it was published.
+        since_utc: when it was published, by the clock of the office: those of devices may be wrong.
     Raises:
         psycopg.Error: if the database cannot answer.
     """
     rows = connection.execute(
         "SELECT loom, roll_id, at_m, data FROM events WHERE kind = %s AND loom = ANY (%s) "
-        "AND utc >= %s::timestamptz - interval '1 day' AND data ->> 'bundle' = %s "
+        "AND received_utc >= %s::timestamptz AND data ->> 'bundle' = %s "
         "AND roll_id IS NOT NULL AND at_m IS NOT NULL",
         (CANDIDATE_INSPECTED, list(looms), since_utc, bundle),
     ).fetchall()
     stretches = [one for row in rows if (one := _stretch(*row)) is not None]
-    return figures_of(stretches, _reported(connection, {one.roll_id for one in stretches}, since_utc))
+    return figures_of(stretches, _reported(connection, {one.roll_id for one in stretches}))
 
 
-def _reported(connection: Connection, rolls: set[str], since_utc: str) -> dict[str, list[Reported]]:
+def _reported(connection: Connection, rolls: set[str]) -> dict[str, list[Reported]]:
     found: dict[str, list[Reported]] = defaultdict(list)
     rows: Iterable[Any] = connection.execute(
         "SELECT d.roll_id, d.start_m, d.end_m, d.left_mm, d.right_mm, v.verdict FROM defects d "
         "LEFT JOIN last_verdicts v ON v.defect_id = d.event_id AND v.verdict <> 'undone' "
-        "WHERE d.roll_id = ANY (%s) AND d.utc >= %s::timestamptz - interval '2 days'",
-        (list(rolls), since_utc),
+        "WHERE d.roll_id = ANY (%s)",
+        (list(rolls),),
     )
     for roll_id, start_m, end_m, left_mm, right_mm, verdict in rows:
         found[roll_id].append(Reported(Place(start_m, end_m, left_mm, right_mm), verdict))

@@ -13,7 +13,7 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from edge.bundle.manifest import MANIFEST_NAME
+from edge.bundle.manifest import MANIFEST_NAME, SIGNATURE_NAME
 from edge.bundle.opening import check_file, open_bundle
 from edge.bundle.release_list import (
     LIST_BYTES,
@@ -30,7 +30,7 @@ from edge.bundle.sealed import ARTICLE_MANIFEST_NAME, SealedForm
 from edge.bundle.signed_file import signature_text
 from edge.bundle.signing import read_secret_key, signer_of
 from edge.bundle.store import bundle_path
-from edge.core.errors import ConfigError, OutputError, ReleaseError, SignatureError
+from edge.core.errors import ConfigError, LoomsightError, OutputError, ReleaseError, SignatureError
 from edge.core.events import utc_now
 from edge.core.files import cannot_write, file_digest, sync_folder, write_whole
 from edge.core.outside_files import SETTINGS_BYTES, read_bytes
@@ -89,7 +89,15 @@ class Releases:
             SignatureError: if the office's own key has not signed it: somebody else changed it.
             ReleaseError: if it cannot be read.
             ConfigError: if the key cannot be used.
+            OutputError: if the folder cannot be written.
         """
+        if not (self.folder / LIST_NAME).exists():
+            return ReleaseList()
+        with self._locked():
+            return self._read()
+
+    def _read(self) -> ReleaseList:
+        """Read the list, locked: list and signature are two files, which change one after the other."""
         path = self.folder / LIST_NAME
         if not path.exists():
             return ReleaseList()
@@ -143,7 +151,7 @@ class Releases:
         )
         with self._locked():
             self._copy(path, release)
-            before = self.read()
+            before = self._read()
             same = [one for one in before.releases if one.id == release.id and one.stage == stage]
             if same and _who(same[-1]) == _who(release):
                 return same[-1]
@@ -179,7 +187,7 @@ class Releases:
 
     def _changed(self, is_meant: Callable[[Release], bool], stage: Stage, why: str) -> ReleaseList:
         with self._locked():
-            before = self.read()
+            before = self._read()
             utc = utc_now()
             after = tuple(one.at(stage, utc, why) if is_meant(one) else one for one in before.releases)
             return before if after == before.releases else self._write(before, after)
@@ -204,9 +212,12 @@ class Releases:
         return after
 
     def _copy(self, path: Path, release: Release) -> None:
-        """Have a whole copy of what is published, under its id."""
+        """Have a whole copy of what is published, under its id; one that is there stays there."""
         destination = self.folder / release.folder
-        if destination.is_dir() and release.kind == "article":
+        if _is_whole(destination, release):
+            if release.kind == "bundle":  # it may be signed again
+                signature = read_bytes(path / SIGNATURE_NAME, SETTINGS_BYTES, SignatureError)
+                write_whole(destination / SIGNATURE_NAME, signature)
             return
         try:
             destination.parent.mkdir(parents=True, exist_ok=True)
@@ -216,7 +227,7 @@ class Releases:
             shutil.copytree(path, staged, dirs_exist_ok=True)
             staged.chmod(0o755)
             open_bundle(staged) if release.kind == "bundle" else _checked_article(staged)
-            if destination.exists():  # signed again
+            if destination.exists():  # damaged
                 shutil.rmtree(destination)
             staged.rename(destination)
             sync_folder(destination.parent)
@@ -238,6 +249,14 @@ class Releases:
         with lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+
+
+def _is_whole(folder: Path, release: Release) -> bool:
+    try:
+        open_bundle(folder) if release.kind == "bundle" else _checked_article(folder)
+    except (LoomsightError, OSError):
+        return False
+    return True
 
 
 def is_article(source: Path) -> bool:

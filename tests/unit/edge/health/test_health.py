@@ -20,7 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from edge.cameras.protocol import Frame, FramePosition
 from edge.cloth.defects import ClothDefect
-from edge.commands.service_cli import unit_text
+from edge.commands.service_cli import AGENT_UNIT, UNIT, unit_text
 from edge.config.stop import StopSettings
 from edge.core.errors import CameraLostError, ConfigError, OutputError
 from edge.decisions.stops import Stops
@@ -342,11 +342,12 @@ def test_a_user_that_is_no_name_does_not_get_into_the_unit(user):
 
 
 @pytest.mark.skipif(not ANALYZE, reason="no systemd-analyze here: `apt-get install systemd`")
-def test_the_unit_as_systemd_reads_it(tmp_path):
-    unit = tmp_path / "loomsight.service"
-    unit.write_text(unit_text(Path(sys.executable), Path("/etc/loomsight/box.toml"), "root", 120))
+@pytest.mark.parametrize("source", [UNIT, AGENT_UNIT], ids=["device", "agent"])
+def test_the_units_as_systemd_reads_them(tmp_path, source):
+    unit = tmp_path / source.name
+    unit.write_text(unit_text(Path(sys.executable), Path("/etc/loomsight/box.toml"), "root", 120, source))
     done = subprocess.run([ANALYZE, "verify", "--man=no", unit], capture_output=True, text=True)
-    assert (done.returncode, "loomsight.service" in done.stderr) == (0, False), done.stderr
+    assert (done.returncode, source.name in done.stderr) == (0, False), done.stderr
 
 
 @pytest.fixture
