@@ -18,6 +18,7 @@ COMMANDS = {
     "anchors": ("distill.commands.anchors_cli:app", "find anchors that fit the boxes of a data set"),
     "distill": ("distill.commands.distill_cli:app", "train a detector on a data set folder"),
     "prune": ("distill.commands.prune_cli:app", "make a trained detector smaller, and let it recover"),
+    "gate": ("distill.commands.gate_cli:app", "let a new bundle pass only if no article gets worse"),
     "scorecard": ("distill.commands.scorecard_cli:app", "print and plot models side by side"),
 }
 """The commands of `loomsight` here: application and one line each. To read it takes no time."""

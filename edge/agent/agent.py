@@ -15,7 +15,6 @@ from typing import Final
 
 from edge.agent.download import downloaded, forget_others
 from edge.agent.memory import remember, remembered
-from edge.agent.source import Source, fetched
 from edge.bundle.install import Check, install
 from edge.bundle.opening import Bundle, open_bundle
 from edge.bundle.publish import take_name
@@ -35,6 +34,7 @@ from edge.core.events import utc_now
 from edge.core.files import cannot_write, file_digest
 from edge.teach.article_file import MANIFEST_NAME as ARTICLE_MANIFEST
 from edge.teach.article_file import check_article_destination, is_article
+from edge.web.source import Source, fetched
 
 logger = logging.getLogger(__name__)
 

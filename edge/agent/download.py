@@ -6,7 +6,6 @@ import shutil
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from edge.agent.source import MissingError, Source, fetch_to, fetched
 from edge.bundle import manifest as bundle_manifest
 from edge.bundle.manifest import SIGNATURE_NAME, read_manifest
 from edge.bundle.opening import open_bundle
@@ -16,6 +15,7 @@ from edge.core.files import cannot_write, file_digest, sync_folder
 from edge.core.outside_files import MODEL_BYTES, SETTINGS_BYTES
 from edge.teach import article_file
 from edge.teach.article_file import open_article
+from edge.web.source import MissingError, Source, fetch_to, fetched
 
 PARTIAL: Final = ".partial"
 AGAIN: Final = "Publish it again."

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 from edge.agent.agent import Agent, Place
-from edge.agent.source import source_of
 from edge.bundle.install import Check
 from edge.config.agent import AgentSettings
 from edge.config.device import CameraSettings
 from edge.core.errors import ConfigError
 from edge.process.interruption import stopped_by_signals
 from edge.process.supervised import HelperThread
+from edge.web.source import FolderSource, Server, Source, WebSource
 
 LOOK_S: Final = 0.5
 
@@ -36,6 +37,17 @@ def agent_of(cameras: Sequence[CameraSettings], check: Check) -> tuple[AgentSett
         )
     settings = config.agent
     return settings, Agent(settings, places_of(cameras), config.trust, source_of(settings), check)
+
+
+def source_of(settings: AgentSettings) -> Source:
+    """Return where the settings say that releases lie.
+
+    Raises:
+        ConfigError: if certificates or token cannot be read.
+    """
+    if settings.url.startswith("/"):
+        return FolderSource(Path(settings.url))
+    return WebSource(Server(settings.url, settings.timeout_s, settings.ca_file, settings.token_file))
 
 
 def places_of(cameras: Sequence[CameraSettings]) -> list[Place]:

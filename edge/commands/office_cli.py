@@ -173,7 +173,7 @@ def collect(
         int | None, typer.Option(min=1, help="Most rolls of an article; the newest ones.")
     ] = None,
 ) -> None:
-    """Fetch judged rolls with their images from the devices, as labels: `loomsight labels convert FOLDER/train`."""
+    """Fetch judged rolls and their images from the devices: labels for `loomsight labels`."""
     _configure_logging()
     from edge.fleet.collecting import collect as fetch
     from edge.fleet.settings import load_office

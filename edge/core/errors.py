@@ -174,6 +174,12 @@ class PruningError(LoomsightError):
     exit_code = 54
 
 
+class GateError(LoomsightError):
+    """A new bundle is worse than the one in use."""
+
+    exit_code = 55
+
+
 class InternalError(LoomsightError):
     """A fault of this program that nobody foresaw; what a maintainer needs is kept in a file."""
 

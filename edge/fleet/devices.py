@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
-from edge.config.agent import AgentSettings
 from edge.core.errors import ConfigError
-from edge.core.web_source import MissingError, WebSource, fetched
 from edge.fleet.settings import PageSettings
+from edge.web.source import MissingError, Server, WebSource, fetched
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +45,9 @@ def devices_of(settings: PageSettings) -> dict[str, Device]:
         raise ConfigError(
             "No page of a device is named.", 'Write [pages.url] with "LOOM" = "http://HOST:PORT".'
         )
-    return {loom: Device(_source(url, settings)) for loom, url in settings.url.items()}
-
-
-def _source(url: str, settings: PageSettings) -> WebSource:
-    web = AgentSettings(
-        url=url,
-        timeout_s=settings.timeout_s,
-        ca_file=settings.ca_file,
-        token_file=settings.token_file,
-        folder=Path(),
-    )
-    return WebSource(web)
+    return {
+        loom: Device(
+            WebSource(Server(url.rstrip("/"), settings.timeout_s, settings.ca_file, settings.token_file))
+        )
+        for loom, url in settings.url.items()
+    }

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from edge.cloth.defects import ClothDefect
+from edge.core.errors import ConfigError
+from edge.core.outside_files import IMAGE_BYTES, read_bytes
 from edge.core.palette import class_colour
 from edge.page.live import LivePage
 from edge.page.snapshot import Snapshot

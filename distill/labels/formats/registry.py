@@ -105,6 +105,12 @@ READERS: Final[Mapping[str, LabelFormat]] = {
         ".json",
         lambda suffix, head: suffix == ".json" and head.startswith(b"["),
     ),
+    "office": LabelFormat(
+        "distill.labels.formats.office_labels",
+        "",
+        is_folder=lambda folder: (folder / "office-labels.json").is_file(),
+        is_written=False,
+    ),
     "roll": LabelFormat(
         "distill.labels.formats.roll_record",
         ".db",

@@ -1,4 +1,4 @@
-"""Read releases from a web server or from a shared folder, within limits of bytes and time."""
+"""Read files from a web server or from a shared folder, within limits of bytes and time."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 import ssl
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 from typing import BinaryIO, Final, Protocol
@@ -14,23 +15,39 @@ from urllib.parse import quote
 from urllib.request import HTTPRedirectHandler, HTTPSHandler, Request, build_opener
 
 from edge import __version__
-from edge.config.agent import AgentSettings
 from edge.core.errors import ConfigError, OutputError, ReleaseError
 from edge.core.files import cannot_write
 from edge.core.outside_files import CHUNK_BYTES, check_private, open_outside, read_text, reason_of
 
-CURE: Final = "Check agent.url, the network and the web server; it is tried again."
+CURE: Final = "Check the address, the network and the server."
 NOT_THERE: Final = (404, 410)
 
 
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Say how to reach a web server.
+
+    Attributes:
+        url: of the folder, without the last slash; HTTPS or HTTP.
+        timeout_s: of connecting, and of a pause in a download.
+        ca_file: certificates that vouch for it; None for those of the system.
+        token_file: its first line is sent as a bearer token; None for none.
+    """
+
+    url: str
+    timeout_s: float = 30.0
+    ca_file: Path | None = None
+    token_file: Path | None = None
+
+
 class Source(Protocol):
-    """Where releases lie."""
+    """Where files lie."""
 
     def open(self, name: str, most_bytes: int) -> BinaryIO:
         """Open a file for reading.
 
         Args:
-            name: below the folder of the releases.
+            name: below the folder.
             most_bytes: a longer one is refused.
         Raises:
             ReleaseError: if it cannot be read; `MissingError` if it is not there.
@@ -53,32 +70,32 @@ class WebSource:
     """Read from a web server.
 
     Args:
-        settings: with an address of HTTPS or HTTP.
+        server: to read from.
     Raises:
         ConfigError: if certificates or token cannot be read.
     """
 
-    def __init__(self, settings: AgentSettings) -> None:
-        self._settings = settings
+    def __init__(self, server: Server) -> None:
+        self._server = server
         self._headers = {"User-Agent": f"loomsight/{__version__}"}
-        if settings.token_file is not None:
-            check_private(settings.token_file, "agent.token_file")
-            token = read_text(settings.token_file, cure="Check agent.token_file.").split("\n", 1)[0].strip()
+        if server.token_file is not None:
+            check_private(server.token_file, "token_file")
+            token = read_text(server.token_file, cure="Check token_file.").split("\n", 1)[0].strip()
             if not token.isascii() or not token.isprintable():
-                raise ConfigError("The token of agent.token_file is no line of ASCII.", "Write it again.")
+                raise ConfigError("The token of token_file is no line of ASCII.", "Write it again.")
             self._headers["Authorization"] = f"Bearer {token}"
         try:
-            context = ssl.create_default_context(cafile=settings.ca_file)
+            context = ssl.create_default_context(cafile=server.ca_file)
         except (OSError, ssl.SSLError) as error:
-            raise ConfigError(f"agent.ca_file cannot be used: {error}.", "Check the file.") from error
+            raise ConfigError(f"ca_file cannot be used: {error}.", "Check the file.") from error
         self._opener = build_opener(HTTPSHandler(context=context), _NoRedirects)
 
     def open(self, name: str, most_bytes: int) -> BinaryIO:
         """Open a file; see `Source`."""
-        url = f"{self._settings.url}/{quote(name)}"
+        url = f"{self._server.url}/{quote(name)}"
         try:
             answer: BinaryIO = self._opener.open(
-                Request(url, headers=self._headers), timeout=self._settings.timeout_s
+                Request(url, headers=self._headers), timeout=self._server.timeout_s
             )
         except HTTPError as error:
             with closing(error):
@@ -93,7 +110,7 @@ class FolderSource:
     """Read from a folder, for instance one that is mounted.
 
     Args:
-        folder: of the releases.
+        folder: that holds them.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -109,11 +126,6 @@ class FolderSource:
         if not is_there:
             raise MissingError(f"{path} is not there.", CURE)
         return open_outside(path, most_bytes, ReleaseError, CURE)
-
-
-def source_of(settings: AgentSettings) -> Source:
-    """Return where the settings say that releases lie."""
-    return FolderSource(Path(settings.url)) if settings.url.startswith("/") else WebSource(settings)
 
 
 def fetched(source: Source, name: str, most_bytes: int) -> bytes:
