@@ -162,3 +162,23 @@ def rollback(
 
     gone = Releases(load_office(config).releases).roll_back(release, "taken back by hand")
     echo(f"{gone.id}  {gone.kind} '{gone.name}' is taken back; devices follow with their next look")
+
+
+@app.command()
+def collect(
+    out: Annotated[Path, typer.Argument(metavar="FOLDER", help="Grows with each call.")],
+    config: ConfigFlag = None,
+    days: Annotated[float, typer.Option(min=0.01, max=36500, help="Verdicts of so many days.")] = 90,
+    per_article: Annotated[
+        int | None, typer.Option(min=1, help="Most rolls of an article; the newest ones.")
+    ] = None,
+) -> None:
+    """Fetch judged rolls with their images from the devices, as labels: `loomsight labels convert FOLDER/train`."""
+    _configure_logging()
+    from edge.fleet.collecting import collect as fetch
+    from edge.fleet.settings import load_office
+
+    done = fetch(load_office(config), out, days, per_article)
+    echo(done.text())
+    for problem in done.problems[:20]:
+        echo(f"left out: {problem}")

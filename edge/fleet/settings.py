@@ -77,6 +77,23 @@ class DatabaseSettings(_Table):
         return url
 
 
+class PageSettings(_Table):
+    """Hold how to reach the live pages of devices, for images and documents of rolls.
+
+    Attributes:
+        url: loom -> address of its page, such as `http://10.0.0.11:8642`, with the camera's name where a
+            device has several.
+        token_file: its first line is the token of all of them; None for none.
+        ca_file: certificates that vouch for them; None for those of the system.
+        timeout_s: of connecting, and of a pause.
+    """
+
+    url: dict[str, str] = {}
+    token_file: OwnPath | None = None
+    ca_file: OwnPath | None = None
+    timeout_s: float = Field(default=30.0, ge=1, le=600)
+
+
 class ReleaseSettings(_Table):
     """Hold where releases are published, and when a candidate goes to all looms.
 
@@ -114,6 +131,7 @@ class OfficeSettings(_Table):
         health_port: serve `/metrics` and `/healthz` there; 0 for a free port, None for no server.
         health_host: where to listen for that.
         releases: of bundles and article files.
+        pages: of the devices, for images and documents of rolls.
     """
 
     mqtt: OfficeBroker = OfficeBroker()
@@ -128,6 +146,7 @@ class OfficeSettings(_Table):
     health_port: int | None = Field(default=None, ge=0, le=65_535)
     health_host: str = Field(default="127.0.0.1", min_length=1)
     releases: ReleaseSettings = ReleaseSettings()
+    pages: PageSettings = PageSettings()
 
     @field_validator("time_zone")
     @classmethod

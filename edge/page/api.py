@@ -32,7 +32,7 @@ from edge.page.api_values import (
 )
 from edge.page.live import LivePage
 from edge.page.openapi import OPERATIONS, openapi
-from edge.page.rolls import EVENT_ID
+from edge.page.rolls import EVENT_ID, saved_image
 from edge.pipeline.changes import RollRequest
 from edge.roll.compose import document_of
 from edge.roll.contents import Roll
@@ -108,6 +108,17 @@ class PlantApi:
         offset, limit = _part(request)
         document = await self._beside(self._document(request))
         return _answer(request, _defects(document, offset, limit))
+
+    async def frame_image(self, request: Request) -> Response:
+        """Give the file of the image that shows a defect."""
+        path, event_id = self._path(), request.path_params["event_id"]
+        data = await self._beside(lambda: saved_image(path, event_id))
+        if data is None:
+            raise RefusedError(404, "There is no such image: none was saved, or it made room for others.")
+        tag = f'"{hashlib.sha256(data).hexdigest()}"'
+        if request.headers.get("if-none-match") == tag:
+            return Response(status_code=304, headers={"ETag": tag})
+        return Response(data, media_type="image/png", headers={"ETag": tag})
 
     async def grade(self, request: Request) -> Response:
         """Give the grade of a roll."""

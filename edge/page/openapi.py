@@ -29,7 +29,7 @@ REFUSALS: Final = {
     "400": "The device is called by a name that is not its own.",
     "401": "The token is missing or wrong.",
     "403": "Another page asks for this.",
-    "404": "There is no such roll.",
+    "404": "There is no such roll, or no such image.",
     "409": "It cannot be done as things are now.",
     "413": "The body is too large.",
     "415": "The body is no JSON.",
@@ -48,16 +48,18 @@ class Operation:
         answer: what it answers with; `statuses` to why.
         takes: the body; None for none.
         is_paged: whether it takes `offset` and `limit`.
+        media: what it answers with where that is no JSON.
     """
 
     name: str
     method: str
     path: str
     summary: str
-    answer: type[BaseModel]
+    answer: type[BaseModel] | None
     statuses: tuple[tuple[str, str], ...] = (("200", "What was asked for."),)
     takes: type[BaseModel] | None = None
     is_paged: bool = False
+    media: str | None = None
 
     @property
     def is_read(self) -> bool:
@@ -75,6 +77,14 @@ OPERATIONS: Final = (
         "Defects of a roll",
         DefectList,
         is_paged=True,
+    ),
+    Operation(
+        "frame_image",
+        "GET",
+        "/api/v1/defects/{event_id}/image",
+        "The saved image that shows a defect, as the network saw it",
+        None,
+        media="image/png",
     ),
     Operation("grade", "GET", "/api/v1/rolls/{roll_id}/grade", "Grade of a roll", RollGrading),
     Operation("articles", "GET", "/api/v1/articles", "Articles that are known", ArticleList),
@@ -117,7 +127,7 @@ def openapi(prefix: str, version: str) -> dict[str, Any]:
 
 
 def _schemas() -> dict[str, Any]:
-    answers = {operation.answer for operation in OPERATIONS} | {Problem}
+    answers = {one.answer for one in OPERATIONS if one.answer is not None} | {Problem}
     bodies = {operation.takes for operation in OPERATIONS if operation.takes is not None}
     _, found = models_json_schema(
         [
@@ -151,6 +161,8 @@ def _parameters(operation: Operation) -> list[dict[str, Any]]:
     if "{roll_id}" in operation.path:
         text = "Id of the roll, or `current` for the one on the loom."
         found.append(_parameter("roll_id", "path", text, {"type": "string"}))
+    if "{event_id}" in operation.path:
+        found.append(_parameter("event_id", "path", "Id of the defect.", {"type": "string"}))
     if operation.is_paged:
         first: dict[str, Any] = {"type": "integer", "minimum": 0, "default": 0}
         most = {"type": "integer", "minimum": 1, "maximum": MOST_ON_A_PAGE, "default": ON_A_PAGE}
@@ -175,13 +187,13 @@ def _parameter(name: str, where: str, text: str, schema: dict[str, Any]) -> dict
 def _responses(operation: Operation) -> dict[str, Any]:
     tag = {"ETag": {"description": "Of what is answered.", "schema": {"type": "string"}}}
     good = {
-        status: {"description": why, "content": _json(operation.answer)}
+        status: {"description": why, "content": _content(operation)}
         | ({"headers": tag} if operation.is_read else {})
         for status, why in operation.statuses
     }
     if operation.is_read:
         good["304"] = {"description": "The answer with that ETag still holds."}
-    absent = set() if "{roll_id}" in operation.path else {"404"}
+    absent = set() if "{" in operation.path else {"404"}
     absent |= {"413", "415"} if operation.takes is None else set()
     absent |= set() if operation.takes is not None or operation.is_paged else {"422"}
     return good | {
@@ -189,6 +201,12 @@ def _responses(operation: Operation) -> dict[str, Any]:
         for status, why in REFUSALS.items()
         if status not in absent
     }
+
+
+def _content(operation: Operation) -> dict[str, Any]:
+    if operation.answer is None:
+        return {operation.media or "application/octet-stream": {}}
+    return _json(operation.answer)
 
 
 def _json(model: type[BaseModel]) -> dict[str, Any]:

@@ -88,6 +88,31 @@ def recorded_image(path: Path, event_id: str) -> bytes | None:
     return (cut_image(row) if row else None) or small
 
 
+def saved_image(path: Path, event_id: str) -> bytes | None:
+    """Return the file that `--save-pictures` wrote of a recorded defect.
+
+    Returns:
+        None if there is no such defect, or its file is not there (any more).
+    Raises:
+        RecordError: if the record cannot be read.
+    """
+    if not EVENT_ID.fullmatch(event_id):
+        return None
+
+    def read(db: sqlite3.Connection) -> DefectRow | None:
+        query = f"SELECT * FROM {defects_table(db)} WHERE event_id = ?"
+        row = db.execute(query, (event_id,)).fetchone()
+        return defect_row(row) if row else None
+
+    row = look_into(path, read)
+    if row is None or row.image is None or not row.image.endswith(".png"):
+        return None
+    try:
+        return read_bytes(Path(row.image), IMAGE_BYTES)
+    except ConfigError:
+        return None
+
+
 def _is_of(known: Known, start: Known) -> bool:
     return (known.roll, known.record) == (start.roll, start.record)
 

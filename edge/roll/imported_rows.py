@@ -151,6 +151,8 @@ def _insert_review(
     db.execute("INSERT INTO reviews VALUES (?, ?, ?, ?, ?)", row)
     if defect.named is not None:
         db.execute("INSERT INTO namings VALUES (?, ?)", (review_id, defect.named))
+    if record.verdict_by is not None:
+        db.execute("INSERT INTO reviewers VALUES (?, ?)", (review_id, record.verdict_by))
 
 
 def m_per_line_of(document: RollDocument) -> float:
