@@ -22,6 +22,7 @@ import distill.commands.review_cli
 import distill.commands.sam_cli
 import distill.commands.scorecard_cli
 import distill.commands.teacher_cli
+import edge.commands.agent_cli
 import edge.commands.audit_cli
 import edge.commands.bench_cli
 import edge.commands.bundle_cli
@@ -103,6 +104,7 @@ APPS = {
     "export": export.cli.app,
     "calib": export.calib_cli.app,
     "bundle": edge.commands.bundle_cli.app,
+    "agent": edge.commands.agent_cli.app,
     "teach": edge.commands.teach_cli.app,
     "edge-run": edge.commands.run_cli.app,
     "roll": edge.commands.roll_cli.app,
@@ -118,6 +120,7 @@ APPS = {
 }
 PAGES_OF_COMMAND = {
     "edge-run": ("edge-run", "settings"),
+    "office": ("office", "releases"),
     "roll": ("roll", "roll-report"),
     "teach": ("teach", "teach-train"),
     "teacher": ("teacher", "teacher-finetune"),
@@ -135,6 +138,8 @@ TOML_OF_PAGE = {
     "mqtt.md": EdgeConfig,
     "opcua.md": EdgeConfig,
     "office.md": OfficeSettings,
+    "releases.md": OfficeSettings,
+    "agent.md": EdgeConfig,
     "recipe.md": Recipe,
     "gid.md": Recipe,
     "sparsity.md": Recipe,
