@@ -168,6 +168,8 @@ HELPERS: Final = {
     "opcua": "answers to the plant's control system",
     "page": "this page",
     "audit log": "the log of who did what",
+    "agent": "the search for new models",
+    "the candidate bundle": "the model that is tried in shadow",
     "terminal": "the view in the terminal",
     "health": "the health check",
     "kinds of defects": "the kinds of defects",

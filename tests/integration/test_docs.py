@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 import distill.commands.anchors_cli
 import distill.commands.distill_cli
+import distill.commands.gate_cli
 import distill.commands.labels_cli
 import distill.commands.prune_cli
 import distill.commands.pseudo_label_cli
@@ -100,6 +101,7 @@ APPS = {
     "anchors": distill.commands.anchors_cli.app,
     "distill": distill.commands.distill_cli.app,
     "prune": distill.commands.prune_cli.app,
+    "gate": distill.commands.gate_cli.app,
     "scorecard": distill.commands.scorecard_cli.app,
     "export": export.cli.app,
     "calib": export.calib_cli.app,
@@ -120,7 +122,7 @@ APPS = {
 }
 PAGES_OF_COMMAND = {
     "edge-run": ("edge-run", "settings"),
-    "office": ("office", "releases"),
+    "office": ("office", "releases", "retraining"),
     "roll": ("roll", "roll-report"),
     "teach": ("teach", "teach-train"),
     "teacher": ("teacher", "teacher-finetune"),

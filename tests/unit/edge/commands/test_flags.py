@@ -43,6 +43,7 @@ def test_the_help_of_edge_run_fits_one_screen():
 
 FLAGS = inspect.signature(run_cli.edge_run).parameters.keys()
 TABLES = {
+    "agent": "[agent]",
     "articles": "[articles.NAME]",
     "audit": "[audit]",
     "buyers": "[buyers.NAME]",
