@@ -116,12 +116,16 @@ def publish(
 ) -> None:
     """Release a bundle or an article file: on canaries first, then on all looms."""
     _configure_logging()
+    from edge.fleet.judging import unknown_looms
     from edge.fleet.releases import Releases, canaries_of, is_article
     from edge.fleet.settings import load_office
 
     names = [name.strip() for name in looms.split(",") if name.strip()]
     chosen = [] if is_article(source) else canaries_of(canary, names)
-    release = Releases(load_office(config).releases).publish(source, names, chosen)
+    settings = load_office(config)
+    release = Releases(settings.releases).publish(source, names, chosen)
+    for name in unknown_looms(settings, release.looms):
+        echo(f"the office never heard of a loom '{name}': check its name")
     tried = f", first on {', '.join(release.canaries)}" if release.canaries else ""
     echo(f"{release.id}  {release.kind} '{release.name}' for {counted(len(release.looms), 'loom')}{tried}")
     if release.canaries:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import psycopg
@@ -50,6 +51,17 @@ def judged(settings: OfficeSettings) -> list[Judgement]:
             releases.advance(one.release, one.decision, one.why)
             logger.warning("release %s is %s: %s", one.release.id, one.decision, one.why)
     return found
+
+
+def unknown_looms(settings: OfficeSettings, looms: Sequence[str]) -> list[str]:
+    """Return the looms of which the office never heard; none where the database cannot be asked."""
+    try:
+        with connected(settings.database) as connection:
+            known = {row[0] for row in connection.execute("SELECT loom FROM looms")}
+    except (LoomsightError, psycopg.Error) as error:
+        logger.debug("looms are not compared: %s", error)
+        return []
+    return [name for name in looms if name not in known]
 
 
 def judge_until(settings: OfficeSettings, end: threading.Event) -> None:

@@ -6,12 +6,13 @@ import fcntl
 import logging
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edge.bundle.manifest import MANIFEST_NAME, SIGNATURE_NAME
 from edge.bundle.opening import check_file, open_bundle
@@ -140,15 +141,23 @@ class Releases:
             raise ConfigError("An article file has no canaries.", "Leave --canary out.")
         stage: Stage = "canary" if canaries else "released"
         utc = utc_now()
-        release = Release(
-            id=digest[:ID_DIGITS],
-            kind=kind,
-            digest=digest,
-            name=name,
-            looms=tuple(dict.fromkeys(looms)),
-            canaries=tuple(dict.fromkeys(canaries)),
-            steps=(Step(utc=utc, stage=stage, why=why),),
-        )
+        try:
+            release = Release(
+                id=digest[:ID_DIGITS],
+                kind=kind,
+                digest=digest,
+                name=name,
+                looms=tuple(dict.fromkeys(looms)),
+                canaries=tuple(dict.fromkeys(canaries)),
+                steps=(Step(utc=utc, stage=stage, why=why),),
+            )
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            raise ConfigError(
+                f"That cannot be published: {where}: {first['msg']}.",
+                "Name looms as their topics do: box1.",
+            ) from error
         with self._locked():
             self._copy(path, release)
             before = self._read()
@@ -194,7 +203,9 @@ class Releases:
 
     def _write(self, before: ReleaseList, releases: tuple[Release, ...]) -> ReleaseList:
         """Write list and signature; a kill in between is made up for by the next read."""
-        after = ReleaseList(sequence=before.sequence + 1, utc=utc_now(), releases=releases)
+        # By the clock, so that devices take the first list of a folder that was lost and made again.
+        sequence = max(before.sequence + 1, int(time.time()))
+        after = ReleaseList(sequence=sequence, utc=utc_now(), releases=releases)
         data = after.model_dump_json(indent=1).encode() + b"\n"
         key = read_secret_key(self._key_file)
         try:

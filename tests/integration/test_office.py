@@ -208,7 +208,7 @@ def test_the_whole_way_by_commands(servers, tmp_path):
     assert (before.returncode, before.stdout) == (45, "")
     assert "loomsight office migrate" in before.stderr
     assert (
-        loomsight("office", "migrate", "--config", file).stdout == "schema version 0002, before nothing\n"
+        loomsight("office", "migrate", "--config", file).stdout == "schema version 0003, before nothing\n"
     )
     shown = loomsight("office", "show", "all", "--config", file)
     assert shown.returncode == 0, shown.stderr
@@ -221,7 +221,7 @@ def test_the_whole_way_by_commands(servers, tmp_path):
     assert unknown.returncode == 10
     assert "pareto-kind" in unknown.stderr
     down = loomsight("office", "migrate", "--config", file, "--to", "0001")
-    assert down.stdout == "schema version 0001, before 0002\n"
+    assert down.stdout == "schema version 0001, before 0003\n"
     wrong = loomsight("office", "migrate", "--config", file, "--to", "0999")
     assert (wrong.returncode, wrong.stderr.count("\n")) == (45, 1)
     written = loomsight("office", "grafana", tmp_path / "provisioning")

@@ -53,6 +53,7 @@ OPTIONAL_OF_FILE = {
     "edge/fleet/migrations/env.py": {"alembic"},
     "edge/fleet/migrations/versions/r0001_records.py": {"alembic"},
     "edge/fleet/migrations/versions/r0002_daily_counts.py": {"alembic"},
+    "edge/fleet/migrations/versions/r0003_candidates.py": {"alembic"},
     "edge/fleet/partitions.py": {"psycopg"},
     "edge/fleet/probes.py": {"starlette"},
     "edge/fleet/queries/__init__.py": {"psycopg"},

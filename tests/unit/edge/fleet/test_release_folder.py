@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
+from types import SimpleNamespace
 
 import pytest
 
-from edge.bundle.release_list import LIST_NAME, LIST_SIGNATURE_NAME
+from edge.bundle.release_list import LIST_NAME, LIST_SIGNATURE_NAME, ReleaseList
 from edge.core.errors import ConfigError, LoomsightError, ReleaseError, SignatureError
 from edge.fleet.releases import PENDING_NAME, Releases, canaries_of
 from edge.fleet.settings import ReleaseSettings
@@ -28,6 +29,21 @@ def signed(tmp_path_factory):
 @pytest.fixture
 def releases(tmp_path, signed):
     return Releases(ReleaseSettings(folder=tmp_path / "releases", key_file=signed[0]))
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch):
+    """The office's clock, seconds since 1970: at rest, so that numbers of lists are small."""
+    now = SimpleNamespace(time=lambda: 0.0)
+    monkeypatch.setattr("edge.fleet.releases.time", now)
+    return now
+
+
+def test_the_first_list_of_a_folder_that_was_lost_is_newer_than_the_last_one_before(releases, clock):
+    clock.time = lambda: 1_800_000_000.5
+    releases.folder.mkdir()
+    assert releases._write(ReleaseList(), ()).sequence == 1_800_000_000
+    assert releases._write(ReleaseList(sequence=1_900_000_000), ()).sequence == 1_900_000_001
 
 
 def test_each_change_raises_the_number(releases, signed):

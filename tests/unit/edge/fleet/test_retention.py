@@ -82,7 +82,7 @@ def test_a_day_comes_back_after_it_was_deleted(database):
 
 
 def test_migrations_go_up_and_down_with_data(empty):
-    assert versions() == ["0001", "0002"]
+    assert versions() == ["0001", "0002", "0003"]
     assert migrate(empty, "0001") == ("nothing", "0001")
     with connected(empty.database) as database:
         with pytest.raises(DatabaseError, match="office migrate"):
