@@ -166,6 +166,8 @@ def _chunks(source: Source, name: str, most_bytes: int) -> Iterator[bytes]:
             except (OSError, HTTPException, ValueError) as error:
                 raise ReleaseError(f"Cannot fetch {name}: {_why(error)}.", CURE) from error
             if not chunk:
+                if getattr(stream, "length", None):  # an answer of HTTP knows how much is still to come
+                    raise ReleaseError(f"{name} was cut short on its way.", CURE)
                 return
             read += len(chunk)
             if read > most_bytes:
