@@ -46,8 +46,8 @@ def labels(capsys, *arguments):
 GROUP = ("--group", "^(?P<group>[0-9]+)")
 
 
-def test_every_form_that_is_read_is_written_but_the_roll_record():
-    assert set(READERS) - set(FORMATS) == {"roll"}
+def test_every_form_that_is_read_is_written_but_what_devices_record():
+    assert set(READERS) - set(FORMATS) == {"office", "roll"}
     assert [form.value for form in cli.Form] == list(FORMATS)
 
 
